@@ -1,0 +1,416 @@
+//! The kinds of the `core` group.
+
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Endpoints, Event, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
+    Secret, Service, ServiceAccount,
+};
+
+use crate::{
+    columns::core as columns,
+    defaults::core as defaults,
+    fields::core as fields,
+    prepare::core as prepare,
+    resource::{Kind, Names, Scope, Subresource, VERBS},
+    validation::core as validation,
+    warnings::core as warnings,
+};
+
+/// `configmaps`
+pub static CONFIG_MAP: Kind<ConfigMap> = Kind {
+    names: Names {
+        group: "",
+        version: "v1",
+        kind: "ConfigMap",
+        plural: "configmaps",
+        singular: "configmap",
+        short: &["cm"],
+        categories: &[],
+    },
+    scope: Scope::Namespaced,
+    verbs: VERBS,
+    subresources: &[],
+    alias: None,
+    create_on_update: false,
+    unconditional_update: true,
+    defaults: defaults::config_map,
+    prepare: prepare::config_map,
+    validate: validation::config_map,
+    warnings: warnings::config_map,
+    columns: columns::CONFIG_MAP,
+    row: columns::config_map,
+    fields: fields::config_map,
+};
+
+/// `endpoints`
+pub static ENDPOINTS: Kind<Endpoints> = Kind {
+    names: Names {
+        group: "",
+        version: "v1",
+        kind: "Endpoints",
+        plural: "endpoints",
+        singular: "endpoints",
+        short: &["ep"],
+        categories: &[],
+    },
+    scope: Scope::Namespaced,
+    verbs: VERBS,
+    subresources: &[],
+    alias: None,
+    create_on_update: true,
+    unconditional_update: true,
+    defaults: defaults::endpoints,
+    prepare: prepare::endpoints,
+    validate: validation::endpoints,
+    warnings: warnings::endpoints,
+    columns: columns::ENDPOINTS,
+    row: columns::endpoints,
+    fields: fields::endpoints,
+};
+
+/// `events`
+pub static EVENT: Kind<Event> = Kind {
+    names: Names {
+        group: "",
+        version: "v1",
+        kind: "Event",
+        plural: "events",
+        singular: "event",
+        short: &["ev"],
+        categories: &[],
+    },
+    scope: Scope::Namespaced,
+    verbs: VERBS,
+    subresources: &[],
+    alias: None,
+    create_on_update: true,
+    unconditional_update: true,
+    defaults: defaults::event,
+    prepare: prepare::event,
+    validate: validation::event,
+    warnings: warnings::event,
+    columns: columns::EVENT,
+    row: columns::event,
+    fields: fields::event,
+};
+
+/// `namespaces`
+pub static NAMESPACE: Kind<Namespace> = Kind {
+    names: Names {
+        group: "",
+        version: "v1",
+        kind: "Namespace",
+        plural: "namespaces",
+        singular: "namespace",
+        short: &["ns"],
+        categories: &[],
+    },
+    scope: Scope::Cluster,
+    verbs: &["create", "delete", "get", "list", "patch", "update", "watch"],
+    subresources: &[
+        Subresource {
+            name: "finalize",
+            group: "",
+            version: "v1",
+            kind: "Namespace",
+            verbs: &["update"],
+        },
+        Subresource {
+            name: "status",
+            group: "",
+            version: "v1",
+            kind: "Namespace",
+            verbs: &["get", "patch", "update"],
+        },
+    ],
+    alias: None,
+    create_on_update: false,
+    unconditional_update: true,
+    defaults: defaults::namespace,
+    prepare: prepare::namespace,
+    validate: validation::namespace,
+    warnings: warnings::namespace,
+    columns: columns::NAMESPACE,
+    row: columns::namespace,
+    fields: fields::namespace,
+};
+
+/// `nodes`
+pub static NODE: Kind<Node> = Kind {
+    names: Names {
+        group: "",
+        version: "v1",
+        kind: "Node",
+        plural: "nodes",
+        singular: "node",
+        short: &["no"],
+        categories: &[],
+    },
+    scope: Scope::Cluster,
+    verbs: VERBS,
+    subresources: &[
+        Subresource {
+            name: "proxy",
+            group: "",
+            version: "v1",
+            kind: "NodeProxyOptions",
+            verbs: &["create", "delete", "get", "patch", "update"],
+        },
+        Subresource {
+            name: "status",
+            group: "",
+            version: "v1",
+            kind: "Node",
+            verbs: &["get", "patch", "update"],
+        },
+    ],
+    alias: None,
+    create_on_update: false,
+    unconditional_update: true,
+    defaults: defaults::node,
+    prepare: prepare::node,
+    validate: validation::node,
+    warnings: warnings::node,
+    columns: columns::NODE,
+    row: columns::node,
+    fields: fields::node,
+};
+
+/// `persistentvolumeclaims`
+pub static PERSISTENT_VOLUME_CLAIM: Kind<PersistentVolumeClaim> = Kind {
+    names: Names {
+        group: "",
+        version: "v1",
+        kind: "PersistentVolumeClaim",
+        plural: "persistentvolumeclaims",
+        singular: "persistentvolumeclaim",
+        short: &["pvc"],
+        categories: &[],
+    },
+    scope: Scope::Namespaced,
+    verbs: VERBS,
+    subresources: &[Subresource {
+        name: "status",
+        group: "",
+        version: "v1",
+        kind: "PersistentVolumeClaim",
+        verbs: &["get", "patch", "update"],
+    }],
+    alias: None,
+    create_on_update: false,
+    unconditional_update: true,
+    defaults: defaults::persistent_volume_claim,
+    prepare: prepare::persistent_volume_claim,
+    validate: validation::persistent_volume_claim,
+    warnings: warnings::persistent_volume_claim,
+    columns: columns::PERSISTENT_VOLUME_CLAIM,
+    row: columns::persistent_volume_claim,
+    fields: fields::persistent_volume_claim,
+};
+
+/// `persistentvolumes`
+pub static PERSISTENT_VOLUME: Kind<PersistentVolume> = Kind {
+    names: Names {
+        group: "",
+        version: "v1",
+        kind: "PersistentVolume",
+        plural: "persistentvolumes",
+        singular: "persistentvolume",
+        short: &["pv"],
+        categories: &[],
+    },
+    scope: Scope::Cluster,
+    verbs: VERBS,
+    subresources: &[Subresource {
+        name: "status",
+        group: "",
+        version: "v1",
+        kind: "PersistentVolume",
+        verbs: &["get", "patch", "update"],
+    }],
+    alias: None,
+    create_on_update: false,
+    unconditional_update: true,
+    defaults: defaults::persistent_volume,
+    prepare: prepare::persistent_volume,
+    validate: validation::persistent_volume,
+    warnings: warnings::persistent_volume,
+    columns: columns::PERSISTENT_VOLUME,
+    row: columns::persistent_volume,
+    fields: fields::persistent_volume,
+};
+
+/// `pods`
+pub static POD: Kind<Pod> = Kind {
+    names: Names {
+        group: "",
+        version: "v1",
+        kind: "Pod",
+        plural: "pods",
+        singular: "pod",
+        short: &["po"],
+        categories: &["all"],
+    },
+    scope: Scope::Namespaced,
+    verbs: VERBS,
+    subresources: &[
+        Subresource {
+            name: "attach",
+            group: "",
+            version: "v1",
+            kind: "PodAttachOptions",
+            verbs: &["create", "get"],
+        },
+        Subresource {
+            name: "binding",
+            group: "",
+            version: "v1",
+            kind: "Binding",
+            verbs: &["create"],
+        },
+        Subresource {
+            name: "eviction",
+            group: "policy",
+            version: "v1",
+            kind: "Eviction",
+            verbs: &["create"],
+        },
+        Subresource {
+            name: "exec",
+            group: "",
+            version: "v1",
+            kind: "PodExecOptions",
+            verbs: &["create", "get"],
+        },
+        Subresource { name: "log", group: "", version: "v1", kind: "Pod", verbs: &["get"] },
+        Subresource {
+            name: "portforward",
+            group: "",
+            version: "v1",
+            kind: "PodPortForwardOptions",
+            verbs: &["create", "get"],
+        },
+        Subresource {
+            name: "proxy",
+            group: "",
+            version: "v1",
+            kind: "PodProxyOptions",
+            verbs: &["create", "delete", "get", "patch", "update"],
+        },
+        Subresource {
+            name: "status",
+            group: "",
+            version: "v1",
+            kind: "Pod",
+            verbs: &["get", "patch", "update"],
+        },
+    ],
+    alias: None,
+    create_on_update: false,
+    unconditional_update: true,
+    defaults: defaults::pod,
+    prepare: prepare::pod,
+    validate: validation::pod,
+    warnings: warnings::pod,
+    columns: columns::POD,
+    row: columns::pod,
+    fields: fields::pod,
+};
+
+/// `secrets`
+pub static SECRET: Kind<Secret> = Kind {
+    names: Names {
+        group: "",
+        version: "v1",
+        kind: "Secret",
+        plural: "secrets",
+        singular: "secret",
+        short: &[],
+        categories: &[],
+    },
+    scope: Scope::Namespaced,
+    verbs: VERBS,
+    subresources: &[],
+    alias: None,
+    create_on_update: false,
+    unconditional_update: true,
+    defaults: defaults::secret,
+    prepare: prepare::secret,
+    validate: validation::secret,
+    warnings: warnings::secret,
+    columns: columns::SECRET,
+    row: columns::secret,
+    fields: fields::secret,
+};
+
+/// `serviceaccounts`
+pub static SERVICE_ACCOUNT: Kind<ServiceAccount> = Kind {
+    names: Names {
+        group: "",
+        version: "v1",
+        kind: "ServiceAccount",
+        plural: "serviceaccounts",
+        singular: "serviceaccount",
+        short: &["sa"],
+        categories: &[],
+    },
+    scope: Scope::Namespaced,
+    verbs: VERBS,
+    subresources: &[Subresource {
+        name: "token",
+        group: "authentication.k8s.io",
+        version: "v1",
+        kind: "TokenRequest",
+        verbs: &["create"],
+    }],
+    alias: None,
+    create_on_update: false,
+    unconditional_update: true,
+    defaults: defaults::service_account,
+    prepare: prepare::service_account,
+    validate: validation::service_account,
+    warnings: warnings::service_account,
+    columns: columns::SERVICE_ACCOUNT,
+    row: columns::service_account,
+    fields: fields::service_account,
+};
+
+/// `services`
+pub static SERVICE: Kind<Service> = Kind {
+    names: Names {
+        group: "",
+        version: "v1",
+        kind: "Service",
+        plural: "services",
+        singular: "service",
+        short: &["svc"],
+        categories: &["all"],
+    },
+    scope: Scope::Namespaced,
+    verbs: VERBS,
+    subresources: &[
+        Subresource {
+            name: "proxy",
+            group: "",
+            version: "v1",
+            kind: "ServiceProxyOptions",
+            verbs: &["create", "delete", "get", "patch", "update"],
+        },
+        Subresource {
+            name: "status",
+            group: "",
+            version: "v1",
+            kind: "Service",
+            verbs: &["get", "patch", "update"],
+        },
+    ],
+    alias: None,
+    create_on_update: false,
+    unconditional_update: true,
+    defaults: defaults::service,
+    prepare: prepare::service,
+    validate: validation::service,
+    warnings: warnings::service,
+    columns: columns::SERVICE,
+    row: columns::service,
+    fields: fields::service,
+};

@@ -1,0 +1,24 @@
+//! The nouns: Kubernetes objects, the table of kinds, defaults, validation, patches, selectors.
+//!
+//! Pure: nothing here reads a clock, a file or a socket.
+
+#![forbid(unsafe_code)]
+
+pub use k8s_openapi as k8s;
+
+mod columns;
+mod defaults;
+pub mod field;
+mod fields;
+pub mod grace;
+pub mod kinds;
+pub mod object;
+mod prepare;
+pub mod resource;
+pub mod status;
+mod validation;
+mod warnings;
+
+pub use object::Object;
+pub use resource::{Part, Resource, Scope};
+pub use status::{ApiError, Reason};

@@ -1,0 +1,3 @@
+//! HTTP -> authn -> authz -> admission -> store -> watch; discovery, OpenAPI, tables, proxying to nodes.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! Verbs for people: one file a verb.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,173 @@
+//! The one plan type of all controllers: what to write, what it saw, why, and what it waits for.
+
+use std::fmt;
+
+use api::{Object, k8s::apimachinery::pkg::apis::meta::v1::ObjectMeta, resource};
+use jiff::Timestamp;
+use serde_json::Value;
+
+/// What a controller decided: writes in order, why it stops, and when to look again.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    /// To be carried out in order. A failed one ends its group; the rest of the plan is dropped
+    /// and decided anew, except actions marked `always`.
+    pub actions: Vec<Action>,
+    /// What must become true before the plan can go on; printed in logs, events and `why`.
+    pub waits: Vec<Wait>,
+    /// The earliest moment at which the same view decides otherwise.
+    pub look_again: Option<Timestamp>,
+}
+
+/// One API write, complete: whoever carries it out has nothing left to choose.
+#[derive(Debug, Clone)]
+pub struct Action {
+    /// What is written.
+    pub verb: Verb,
+    /// Why, for the log.
+    pub why: String,
+    /// Actions with the same number run side by side; a number waits for the ones below it.
+    pub group: u32,
+    /// Carried out even after another action of the plan failed (status, events).
+    pub always: bool,
+    /// Events to record on success and on failure.
+    pub events: Option<Outcome>,
+}
+
+/// The write itself.
+#[derive(Debug, Clone)]
+pub enum Verb {
+    /// Creates this object under its own name; AlreadyExists is an answer like any other error.
+    Create(Box<dyn Object>),
+    /// Replaces it. `metadata.uid` and `metadata.resourceVersion` are those of the view.
+    Update {
+        /// The whole object.
+        object: Box<dyn Object>,
+        /// `status`, `scale` …, or `None` for the object itself.
+        subresource: Option<&'static str>,
+    },
+    /// Changes a part. The uid, and the version where it matters, stand in the patch itself.
+    Patch {
+        /// Which object.
+        target: Target,
+        /// `status` …, or `None`.
+        subresource: Option<&'static str>,
+        /// How `body` is merged.
+        kind: PatchKind,
+        /// The patch.
+        body: Value,
+    },
+    /// Deletes it if it still is the one that was seen.
+    Delete {
+        /// Which object; its uid is a precondition.
+        target: Target,
+        /// The version that was seen, where a later one might change the decision.
+        resource_version: Option<String>,
+        /// `None` leaves the object's own grace.
+        grace_period_s: Option<i64>,
+    },
+    /// Binds a pod to a node (`pods/binding`).
+    Bind {
+        /// The pod.
+        target: Target,
+        /// The node's name.
+        node: String,
+    },
+    /// Only records the event.
+    Note,
+}
+
+/// How a patch is merged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PatchKind {
+    /// RFC 7386.
+    Merge,
+    /// With upstream's list keys.
+    Strategic,
+}
+
+/// An object that was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// API group; empty for core.
+    pub group: String,
+    /// `CamelCase`.
+    pub kind: String,
+    /// Empty for cluster-scoped ones.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its uid: a namesake is another object.
+    pub uid: String,
+}
+
+impl Target {
+    /// The one this object is.
+    #[must_use]
+    pub fn of(object: &dyn Object) -> Self {
+        let ObjectMeta { namespace, name, uid, .. } = object.meta();
+        let (group, _) = object.api_version().split_once('/').unwrap_or(("", ""));
+        Self {
+            group: group.to_owned(),
+            kind: object.kind().to_owned(),
+            namespace: namespace.clone().unwrap_or_default(),
+            name: name.clone().unwrap_or_default(),
+            uid: uid.clone().unwrap_or_default(),
+        }
+    }
+
+    /// Its entry in the table of kinds.
+    #[must_use]
+    pub fn resource(&self) -> Option<&'static dyn resource::Resource> {
+        resource::by_kind(&self.group, &self.kind)
+    }
+}
+
+/// What people are told about an action, on the object `regarding`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// On which object.
+    pub regarding: Target,
+    /// Reason and message when it succeeded (`Normal` unless said otherwise).
+    pub success: Option<Note>,
+    /// Reason and message when it failed; the message has ` error: ` and the error appended
+    /// by whoever carries it out where it ends with `{error}`.
+    pub failure: Option<Note>,
+}
+
+/// One event's words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// `Warning` instead of `Normal`.
+    pub warning: bool,
+    /// `CamelCase` machine word.
+    pub reason: &'static str,
+    /// The sentence; `{error}` stands for the error's text.
+    pub message: String,
+}
+
+/// What must become true before a plan can go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wait {
+    /// This pod must become healthy: Running, Ready, available.
+    Healthy(String),
+    /// This pod must be gone.
+    Gone(String),
+    /// This claim must be gone, or its deletion finished.
+    ClaimGone(String),
+    /// This claim must be bound.
+    Bound(String),
+    /// An older cache must catch up with our own write of this object.
+    Fresh(String),
+}
+
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Wait::Healthy(pod) => write!(f, "until pod {pod} is healthy"),
+            Wait::Gone(pod) => write!(f, "until pod {pod} is gone"),
+            Wait::ClaimGone(claim) => write!(f, "until claim {claim} is gone"),
+            Wait::Bound(claim) => write!(f, "until claim {claim} is bound"),
+            Wait::Fresh(object) => write!(f, "until the cache has our last write of {object}"),
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Answers queries from a zone that it keeps up by watching.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! The only door to the kernel and to container runtimes; all `unsafe`; the pod keeper.
+
+pub mod runtime;

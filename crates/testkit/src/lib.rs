@@ -1,0 +1,3 @@
+//! Builders of objects and `check` helpers for tests.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,5 @@
+//! Chores in Rust: ci, tidy, images, bench.
+
+#![forbid(unsafe_code)]
+
+fn main() {}
