@@ -6,5 +6,6 @@
 #![forbid(unsafe_code)]
 
 pub mod plan;
+pub mod statefulset;
 
 pub use plan::{Action, Note, Outcome, PatchKind, Plan, Target, Verb, Wait};

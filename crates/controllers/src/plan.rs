@@ -25,12 +25,21 @@ pub struct Action {
     pub verb: Verb,
     /// Why, for the log.
     pub why: String,
-    /// Actions with the same number run side by side; a number waits for the ones below it.
+    /// Actions with the same number run side by side; a number waits for the ones below it. A plan's
+    /// actions are sorted by it.
     pub group: u32,
     /// Carried out even after another action of the plan failed (status, events).
     pub always: bool,
     /// Events to record on success and on failure.
     pub events: Option<Outcome>,
+}
+
+impl Action {
+    /// This write, first in line, without events.
+    #[must_use]
+    pub fn new(verb: Verb, why: &str) -> Self {
+        Self { verb, why: why.to_owned(), group: 0, always: false, events: None }
+    }
 }
 
 /// The write itself.
@@ -56,7 +65,7 @@ pub enum Verb {
         /// The patch.
         body: Value,
     },
-    /// Deletes it if it still is the one that was seen.
+    /// Deletes it if it still is the one that was seen; NotFound is a success.
     Delete {
         /// Which object; its uid is a precondition.
         target: Target,
@@ -72,7 +81,9 @@ pub enum Verb {
         /// The node's name.
         node: String,
     },
-    /// Only records the event.
+    /// Reads it live and fails unless it is the one that was seen and is not being deleted.
+    Confirm(Target),
+    /// Writes nothing: its outcome is a success.
     Note,
 }
 
@@ -129,9 +140,8 @@ pub struct Outcome {
     pub regarding: Target,
     /// Reason and message when it succeeded (`Normal` unless said otherwise).
     pub success: Option<Note>,
-    /// Reason and message when it failed; the message has ` error: ` and the error appended
-    /// by whoever carries it out where it ends with `{error}`.
-    pub failure: Option<Note>,
+    /// What is said, in order, when it failed; `{error}` in a message stands for the error's text.
+    pub failure: Vec<Note>,
 }
 
 /// One event's words.

@@ -1,0 +1,119 @@
+//! Which pods and revisions are the set's: taking in what matches, letting go what does not.
+
+use std::collections::BTreeMap;
+
+use api::k8s::{
+    api::core::v1::Pod,
+    apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
+};
+use serde_json::json;
+
+use super::view::{View, controller_of, terminating};
+use crate::{Action, PatchKind, Target, Verb};
+
+/// What to write before anything else: adoptions and releases (A1 to A3, R10).
+///
+/// The set is read live before the first adoption: a stale cache must not take pods in for a set
+/// that is being deleted, for they would be deleted with it.
+pub(super) fn actions(view: &View) -> Vec<Action> {
+    if view.deleting() {
+        return Vec::new();
+    }
+    let mut adopted = Vec::new();
+    let mut released = Vec::new();
+    for pod in &view.pods {
+        match controller_of(&pod.metadata) {
+            Some(owner) if owner.uid != view.uid() => (),
+            Some(_) if belongs(view, pod) => (),
+            Some(_) => released.push(release(view, pod)),
+            None if belongs(view, pod) && !terminating(pod) => {
+                adopted.push(adopt(view, Target::of(&**pod), &pod.metadata));
+            }
+            None => (),
+        }
+    }
+    for revision in &view.revisions {
+        let meta = &revision.metadata;
+        if controller_of(meta).is_none() && selects(view, meta.labels.as_ref()) {
+            adopted.push(adopt(view, Target::of(&**revision), meta));
+        }
+    }
+    if !adopted.is_empty() {
+        let mut live = Action::new(Verb::Confirm(Target::of(&*view.set)), "before adopting");
+        live.group = 0;
+        adopted.insert(0, live);
+    }
+    adopted.extend(released);
+    adopted
+}
+
+/// The set's selector takes these labels in.
+pub(super) fn selects(view: &View, labels: Option<&BTreeMap<String, String>>) -> bool {
+    let selector = &view.spec().selector;
+    let empty = BTreeMap::new();
+    !blank(selector) && matches(selector, labels.unwrap_or(&empty))
+}
+
+/// Whether the selector can be read at all; upstream logs and gives up on one that cannot.
+pub(super) fn readable(selector: &LabelSelector) -> bool {
+    selector.match_expressions.iter().flatten().all(|rule| {
+        let values = rule.values.as_ref().map_or(0, Vec::len);
+        match rule.operator.as_str() {
+            "In" | "NotIn" => values > 0,
+            "Exists" | "DoesNotExist" => values == 0,
+            _ => false,
+        }
+    })
+}
+
+/// A pod that the set controls or would: labels match, and the name is a member's.
+fn belongs(view: &View, pod: &Pod) -> bool {
+    selects(view, pod.metadata.labels.as_ref()) && view.ordinal(pod).is_some()
+}
+
+fn blank(selector: &LabelSelector) -> bool {
+    selector.match_labels.as_ref().is_none_or(BTreeMap::is_empty)
+        && selector.match_expressions.as_ref().is_none_or(Vec::is_empty)
+}
+
+fn matches(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
+    let equal =
+        selector.match_labels.iter().flatten().all(|(key, value)| labels.get(key) == Some(value));
+    equal
+        && selector.match_expressions.iter().flatten().all(|rule| {
+            let value = labels.get(&rule.key);
+            let named = value.is_some_and(|value| rule.values.iter().flatten().any(|v| v == value));
+            match rule.operator.as_str() {
+                "In" => named,
+                "NotIn" => !named,
+                "Exists" => value.is_some(),
+                "DoesNotExist" => value.is_none(),
+                _ => false,
+            }
+        })
+}
+
+fn adopt(view: &View, target: Target, meta: &ObjectMeta) -> Action {
+    let mut owners = meta.owner_references.clone().unwrap_or_default();
+    owners.retain(|owner| owner.uid != view.uid());
+    owners.push(view.controller_ref());
+    let body = json!({"metadata": {
+        "uid": meta.uid, "resourceVersion": meta.resource_version, "ownerReferences": owners,
+    }});
+    let verb = Verb::Patch { target, subresource: None, kind: PatchKind::Merge, body };
+    let mut action = Action::new(verb, "it matches the set's selector and has no controller");
+    action.group = 1;
+    action
+}
+
+fn release(view: &View, pod: &Pod) -> Action {
+    let body = json!({"metadata": {
+        "uid": pod.metadata.uid,
+        "ownerReferences": [{"$patch": "delete", "uid": view.uid()}],
+    }});
+    let target = Target::of(pod);
+    let verb = Verb::Patch { target, subresource: None, kind: PatchKind::Strategic, body };
+    let mut action = Action::new(verb, "it no longer matches the set's selector");
+    action.group = 1;
+    action
+}

@@ -1,0 +1,29 @@
+//! StatefulSet: stable names, stable storage, one change at a time.
+//!
+//! ```text
+//!   set, pods, claims, revisions ──▶ View ──▶ reconcile ──▶ Plan ──▶ manager
+//!        (caches)                    facts    pure          writes, events, waits
+//! ```
+//!
+//! `view` says what a pod is to its set (ordinal, health); `revision` names templates; `identity`
+//! builds pods; `claims` builds claims and says who owns them; `adopt` takes in and lets go;
+//! `plan` puts the rules in order; `status` counts.
+//!
+//! Source of every rule: kubernetes v1.36 `pkg/controller/statefulset`; where stead departs from
+//! it, the rule says so.
+
+mod adopt;
+mod claims;
+mod go_json;
+mod identity;
+mod plan;
+mod revision;
+mod status;
+#[cfg(test)]
+mod tests;
+mod view;
+
+pub use identity::{claim_name, member_ordinal, pod_name};
+pub use plan::reconcile;
+pub use revision::{data as revision_data, hash as revision_hash};
+pub use view::{Health, Options, View};

@@ -1,0 +1,79 @@
+//! What the set's status says (T1 to T10).
+
+use api::k8s::api::{apps::v1::StatefulSetStatus, core::v1::Pod};
+use jiff::Timestamp;
+
+use super::{
+    revision::Revisions,
+    view::{Health, View, created, ready, revision_of, running_and_ready, terminating},
+};
+use crate::{Action, Verb};
+
+/// Counts the set's pods as they are in this view.
+///
+/// `replaced` is how many pods of the current revision this plan deletes to update them.
+pub(super) fn count(
+    view: &View,
+    revisions: &Revisions,
+    pods: &[&Pod],
+    replaced: i32,
+) -> StatefulSetStatus {
+    let current = revisions.current.metadata.name.clone().unwrap_or_default();
+    let update = revisions.update.metadata.name.clone().unwrap_or_default();
+    let number = |wanted: &dyn Fn(&Pod) -> bool| {
+        i32::try_from(pods.iter().filter(|pod| created(pod) && wanted(pod)).count())
+            .unwrap_or(i32::MAX)
+    };
+    let at = |name: &str| number(&|pod| !terminating(pod) && revision_of(pod) == name);
+    let mut status = StatefulSetStatus {
+        observed_generation: view.set.metadata.generation,
+        replicas: number(&|_| true),
+        ready_replicas: Some(number(&running_and_ready)),
+        available_replicas: Some(number(&|pod| view.health(pod) == Health::Available)),
+        current_replicas: Some((at(&current) - replaced).max(0)),
+        updated_replicas: Some(at(&update)),
+        current_revision: Some(current),
+        update_revision: Some(update),
+        collision_count: Some(revisions.collisions),
+        // Departs from upstream (T7): what others wrote here stays.
+        conditions: view.set.status.as_ref().and_then(|status| status.conditions.clone()),
+    };
+    if complete(view, &status) {
+        status.current_revision.clone_from(&status.update_revision);
+        status.current_replicas = status.updated_replicas;
+    }
+    status
+}
+
+/// Every wanted pod is at the update revision and available.
+///
+/// Departs from upstream (T4): availability counts, not readiness, and OnDelete completes too.
+fn complete(view: &View, status: &StatefulSetStatus) -> bool {
+    let replicas = view.replicas();
+    let all = |count: Option<i32>| i64::from(count.unwrap_or(0)) == replicas;
+    all(Some(status.replicas)) && all(status.updated_replicas) && all(status.available_replicas)
+}
+
+/// The write, if anything that matters differs (T6).
+pub(super) fn write(view: &View, mut status: StatefulSetStatus) -> Option<Action> {
+    let old = view.set.status.clone().unwrap_or_default();
+    status.observed_generation = status.observed_generation.max(old.observed_generation);
+    if status == old {
+        return None;
+    }
+    let mut object = (*view.set).clone();
+    object.status = Some(status);
+    let verb = Verb::Update { object: Box::new(object), subresource: Some("status") };
+    let mut action = Action::new(verb, "the counts have changed");
+    action.always = true;
+    Some(action)
+}
+
+/// When the next pod becomes available by nothing but time (T10).
+pub(super) fn look_again(view: &View, pods: &[&Pod]) -> Option<Timestamp> {
+    if view.min_ready_s() == 0 {
+        return None;
+    }
+    let settling = pods.iter().filter(|pod| ready(pod) && view.health(pod) == Health::Settling);
+    settling.filter_map(|pod| view.available_at(pod)).min()
+}

@@ -1,0 +1,1 @@
+//! Rows, named by the ids of the spec.
