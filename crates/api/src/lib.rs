@@ -6,10 +6,10 @@
 
 pub use k8s_openapi as k8s;
 
-mod columns;
+pub mod columns;
 mod defaults;
 pub mod field;
-mod fields;
+pub mod fields;
 pub mod grace;
 pub mod kinds;
 pub mod object;

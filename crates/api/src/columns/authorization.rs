@@ -6,31 +6,32 @@ use k8s_openapi::api::authorization::v1::{
 };
 use serde_json::Value;
 
+use super::{DEFAULT, default_row};
 use crate::resource::Column;
 
-pub(crate) static LOCAL_SUBJECT_ACCESS_REVIEW: &[Column] = &[];
+pub(crate) static LOCAL_SUBJECT_ACCESS_REVIEW: &[Column] = DEFAULT;
 
 pub(crate) fn local_subject_access_review(
-    _: &LocalSubjectAccessReview,
+    it: &LocalSubjectAccessReview,
     _: Timestamp,
 ) -> Vec<Value> {
-    Vec::new()
+    default_row(&it.metadata)
 }
 
-pub(crate) static SELF_SUBJECT_ACCESS_REVIEW: &[Column] = &[];
+pub(crate) static SELF_SUBJECT_ACCESS_REVIEW: &[Column] = DEFAULT;
 
-pub(crate) fn self_subject_access_review(_: &SelfSubjectAccessReview, _: Timestamp) -> Vec<Value> {
-    Vec::new()
+pub(crate) fn self_subject_access_review(it: &SelfSubjectAccessReview, _: Timestamp) -> Vec<Value> {
+    default_row(&it.metadata)
 }
 
-pub(crate) static SELF_SUBJECT_RULES_REVIEW: &[Column] = &[];
+pub(crate) static SELF_SUBJECT_RULES_REVIEW: &[Column] = DEFAULT;
 
-pub(crate) fn self_subject_rules_review(_: &SelfSubjectRulesReview, _: Timestamp) -> Vec<Value> {
-    Vec::new()
+pub(crate) fn self_subject_rules_review(it: &SelfSubjectRulesReview, _: Timestamp) -> Vec<Value> {
+    default_row(&it.metadata)
 }
 
-pub(crate) static SUBJECT_ACCESS_REVIEW: &[Column] = &[];
+pub(crate) static SUBJECT_ACCESS_REVIEW: &[Column] = DEFAULT;
 
-pub(crate) fn subject_access_review(_: &SubjectAccessReview, _: Timestamp) -> Vec<Value> {
-    Vec::new()
+pub(crate) fn subject_access_review(it: &SubjectAccessReview, _: Timestamp) -> Vec<Value> {
+    default_row(&it.metadata)
 }
