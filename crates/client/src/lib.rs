@@ -1,8 +1,26 @@
-//! The API as callers see it: kube over HTTPS or in-process; caches.
+//! The API as callers see it: kube over HTTPS or in-process; writes by name; ordered caches.
+//!
+//! ```text
+//!   transport ── kube::Client ──┬── Cache::follow   one watch a kind, read by everyone
+//!                               └── Writer          one path for every kind, over JSON
+//!                                      └ Written ── Expectation ── Cache::seen
+//! ```
+//!
+//! It knows no controller: what to write, and when, is decided elsewhere.
 
 #![forbid(unsafe_code)]
 
+mod back_off;
+mod cache;
+mod transport;
+mod writer;
+
 pub use kube;
+
+pub use back_off::BackOff;
+pub use cache::{AnyCache, Cache, Concerns, Expectation, Index, Key, Wake, version_of};
+pub use transport::{https, in_process};
+pub use writer::{Merge, Preconditions, WriteError, Writer, Written};
 
 /// Who calls in-process: a request extension, which no socket can set.
 ///
@@ -18,4 +36,40 @@ pub struct Identity {
     pub uid: String,
     /// Whatever else authentication learned.
     pub extra: Vec<(String, Vec<String>)>,
+}
+
+impl Identity {
+    /// A controller's own service account in `kube-system`, with the groups a token would give.
+    #[must_use]
+    pub fn service_account(name: &str) -> Self {
+        Self {
+            user: format!("system:serviceaccount:kube-system:{name}"),
+            groups: vec![
+                "system:serviceaccounts".to_owned(),
+                "system:serviceaccounts:kube-system".to_owned(),
+                "system:authenticated".to_owned(),
+            ],
+            ..Self::default()
+        }
+    }
+
+    /// A component that upstream knows by a client certificate: `system:kube-scheduler` ….
+    #[must_use]
+    pub fn component(user: &str) -> Self {
+        Self {
+            user: user.to_owned(),
+            groups: vec!["system:authenticated".to_owned()],
+            ..Self::default()
+        }
+    }
+
+    /// A node's agent: `system:node:NAME` in `system:nodes`.
+    #[must_use]
+    pub fn node(name: &str) -> Self {
+        Self {
+            user: format!("system:node:{name}"),
+            groups: vec!["system:nodes".to_owned(), "system:authenticated".to_owned()],
+            ..Self::default()
+        }
+    }
 }
