@@ -1,5 +1,34 @@
-//! Chores in Rust: ci, tidy, images, bench.
+//! Chores in Rust: `cargo xtask ci | images | bench`.
 
 #![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, reason = "a chore speaks to the person who runs it")]
 
-fn main() {}
+mod archive;
+mod bench;
+mod ci;
+mod command;
+mod images;
+mod packages;
+#[cfg(test)]
+mod tidy;
+
+use anyhow::{Result, bail};
+
+const USAGE: &str = "usage: cargo xtask CHORE
+  ci       everything that CI checks: format, lints, tests, the images, the end-to-end tests
+  images   builds the test images from Debian packages into target/images
+  bench    measures a release build and prints a table and JSON (as root)";
+
+fn main() -> Result<()> {
+    let chore = std::env::args().nth(1).unwrap_or_default();
+    match chore.as_str() {
+        "ci" => ci::run(),
+        "images" => images::build().map(|files| {
+            for file in files {
+                println!("{}", file.display());
+            }
+        }),
+        "bench" => bench::run(),
+        _ => bail!("{USAGE}"),
+    }
+}
