@@ -7,16 +7,18 @@
 pub use k8s_openapi as k8s;
 
 pub mod columns;
-mod defaults;
+pub mod defaults;
 pub mod field;
 pub mod fields;
 pub mod grace;
 pub mod kinds;
+pub mod names;
 pub mod object;
 mod prepare;
+pub mod quantity;
 pub mod resource;
 pub mod status;
-mod validation;
+pub mod validation;
 mod warnings;
 
 pub use object::Object;

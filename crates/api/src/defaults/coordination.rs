@@ -2,4 +2,9 @@
 
 use k8s_openapi::api::coordination::v1::Lease;
 
-pub(crate) fn lease(_: &mut Lease) {}
+use super::omit::metadata;
+
+pub(crate) fn lease(lease: &mut Lease) {
+    metadata(&mut lease.metadata);
+    lease.spec.get_or_insert_default();
+}

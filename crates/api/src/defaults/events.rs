@@ -2,4 +2,10 @@
 
 use k8s_openapi::api::events::v1::Event;
 
-pub(crate) fn event(_: &mut Event) {}
+use super::{core::reference, omit::metadata};
+
+pub(crate) fn event(event: &mut Event) {
+    metadata(&mut event.metadata);
+    event.deprecated_source.get_or_insert_default();
+    reference(event.regarding.get_or_insert_default());
+}

@@ -2,4 +2,12 @@
 
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 
-pub(crate) fn priority_class(_: &mut PriorityClass) {}
+use super::omit::{metadata, omit};
+
+pub(crate) fn priority_class(class: &mut PriorityClass) {
+    metadata(&mut class.metadata);
+    class.preemption_policy.get_or_insert_with(|| "PreemptLowerPriority".to_owned());
+    class.value.get_or_insert(0);
+    omit(&mut class.description);
+    omit(&mut class.global_default);
+}
