@@ -17,6 +17,7 @@ pub mod object;
 mod prepare;
 pub mod quantity;
 pub mod resource;
+pub mod selector;
 pub mod status;
 pub mod validation;
 mod warnings;
