@@ -8,4 +8,4 @@
 pub mod plan;
 pub mod statefulset;
 
-pub use plan::{Action, Note, Outcome, PatchKind, Plan, Target, Verb, Wait};
+pub use plan::{Action, Note, Outcome, PatchKind, Plan, Propagation, Target, Verb, Wait};

@@ -40,6 +40,63 @@ impl Action {
     pub fn new(verb: Verb, why: &str) -> Self {
         Self { verb, why: why.to_owned(), group: 0, always: false, events: None }
     }
+
+    /// Deletes what was seen, with the object's own grace and the kind's own propagation.
+    #[must_use]
+    pub fn delete(target: Target, why: &str) -> Self {
+        let (resource_version, grace_period_s, propagation) = (None, None, None);
+        let verb = Verb::Delete { target, resource_version, grace_period_s, propagation };
+        Self::new(verb, why)
+    }
+
+    /// Replaces the object, or one of its parts.
+    #[must_use]
+    pub fn update(
+        object: impl api::object::Typed,
+        subresource: Option<&'static str>,
+        why: &str,
+    ) -> Self {
+        Self::new(Verb::Update { object: Box::new(object), subresource }, why)
+    }
+
+    /// Merges `body` into what was seen.
+    #[must_use]
+    pub fn merge(
+        target: Target,
+        subresource: Option<&'static str>,
+        body: Value,
+        why: &str,
+    ) -> Self {
+        Self::new(Verb::Patch { target, subresource, kind: PatchKind::Merge, body }, why)
+    }
+
+    /// Writes nothing; says this on `regarding`.
+    #[must_use]
+    pub fn note(regarding: Target, note: Note, why: &str) -> Self {
+        let events = Some(Outcome { regarding, success: Some(note), failure: Vec::new() });
+        Self { events, ..Self::new(Verb::Note, why) }
+    }
+
+    /// In this group.
+    #[must_use]
+    pub fn in_group(mut self, group: u32) -> Self {
+        self.group = group;
+        self
+    }
+}
+
+impl Note {
+    /// A `Normal` event.
+    #[must_use]
+    pub fn normal(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { warning: false, reason, message: message.into() }
+    }
+
+    /// A `Warning` event.
+    #[must_use]
+    pub fn warning(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { warning: true, reason, message: message.into() }
+    }
 }
 
 /// The write itself.
@@ -73,6 +130,8 @@ pub enum Verb {
         resource_version: Option<String>,
         /// `None` leaves the object's own grace.
         grace_period_s: Option<i64>,
+        /// What becomes of its dependents; `None` is the kind's default.
+        propagation: Option<Propagation>,
     },
     /// Binds a pod to a node (`pods/binding`).
     Bind {
@@ -83,8 +142,21 @@ pub enum Verb {
     },
     /// Reads it live and fails unless it is the one that was seen and is not being deleted.
     Confirm(Target),
+    /// Reads it live and fails if the one that was seen is still there.
+    ConfirmGone(Target),
     /// Writes nothing: its outcome is a success.
     Note,
+}
+
+/// What becomes of a deleted object's dependents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Propagation {
+    /// They are deleted afterwards.
+    Background,
+    /// They are deleted first.
+    Foreground,
+    /// They stay, without this owner.
+    Orphan,
 }
 
 /// How a patch is merged.

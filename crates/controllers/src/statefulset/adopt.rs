@@ -39,9 +39,8 @@ pub(super) fn actions(view: &View) -> Vec<Action> {
         }
     }
     if !adopted.is_empty() {
-        let mut live = Action::new(Verb::Confirm(Target::of(&*view.set)), "before adopting");
-        live.group = 0;
-        adopted.insert(0, live);
+        let live = Verb::Confirm(Target::of(&*view.set));
+        adopted.insert(0, Action::new(live, "before adopting"));
     }
     adopted.extend(released);
     adopted
@@ -100,10 +99,8 @@ fn adopt(view: &View, target: Target, meta: &ObjectMeta) -> Action {
     let body = json!({"metadata": {
         "uid": meta.uid, "resourceVersion": meta.resource_version, "ownerReferences": owners,
     }});
-    let verb = Verb::Patch { target, subresource: None, kind: PatchKind::Merge, body };
-    let mut action = Action::new(verb, "it matches the set's selector and has no controller");
-    action.group = 1;
-    action
+    let why = "it matches the set's selector and has no controller";
+    Action::merge(target, None, body, why).in_group(1)
 }
 
 fn release(view: &View, pod: &Pod) -> Action {
@@ -113,7 +110,5 @@ fn release(view: &View, pod: &Pod) -> Action {
     }});
     let target = Target::of(pod);
     let verb = Verb::Patch { target, subresource: None, kind: PatchKind::Strategic, body };
-    let mut action = Action::new(verb, "it no longer matches the set's selector");
-    action.group = 1;
-    action
+    Action::new(verb, "it no longer matches the set's selector").in_group(1)
 }

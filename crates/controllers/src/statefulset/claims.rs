@@ -50,9 +50,9 @@ pub(super) fn before_create(view: &View, ordinal: i64) -> Claims {
                 "Create Pod {pod} in StatefulSet {} failed error: pvc {name} is being deleted",
                 view.name()
             );
-            let mut action = Action::new(Verb::Note, "its claim is being deleted");
-            action.events = Some(told(view, note(true, "FailedCreate", message)));
-            claims.actions.push(action);
+            let note = Note::warning("FailedCreate", message);
+            let target = Target::of(&*view.set);
+            claims.actions.push(Action::note(target, note, "its claim is being deleted"));
             claims.obstacle.get_or_insert(Wait::ClaimGone(name));
         } else {
             claims.actions.extend(own(view, claim, &pod, None, false));
@@ -106,21 +106,18 @@ fn missing(view: &View, ordinal: i64) -> Claims {
         );
         action.events = Some(Outcome {
             regarding: Target::of(&*view.set),
-            success: Some(note(
-                false,
+            success: Some(Note::normal(
                 "SuccessfulCreate",
                 format!("Create Claim {name} Pod {pod} in StatefulSet {set} success"),
             )),
             failure: vec![
-                note(
-                    true,
+                Note::warning(
                     "FailedCreate",
                     format!(
                         "Create Claim {name} for Pod {pod} in StatefulSet {set} failed error: {{error}}"
                     ),
                 ),
-                note(
-                    true,
+                Note::warning(
                     "FailedCreate",
                     format!(
                         "Create Pod {pod} in StatefulSet {set} failed error: failed to create PVC {name}: {{error}}"
@@ -200,13 +197,13 @@ fn own(
     };
     if !retain && foreign {
         let name = claim.metadata.name.as_deref().unwrap_or_default();
-        let mut action = Action::new(Verb::Note, "its claim has another controller");
         let message = format!(
             "PersistentVolumeClaim {name} has a conflicting OwnerReference that acts as a manging \
              controller, the retention policy is ignored for this claim"
         );
-        action.events = Some(told(view, note(true, "ConflictingController", message)));
-        actions.push(action);
+        let note = Note::warning("ConflictingController", message);
+        let target = Target::of(&*view.set);
+        actions.push(Action::note(target, note, "its claim has another controller"));
     }
     let mut result: Vec<OwnerReference> = Vec::new();
     for owner in &owners {
@@ -224,8 +221,7 @@ fn own(
     if result != owners {
         let mut changed = claim.clone();
         changed.metadata.owner_references = Some(result).filter(|owners| !owners.is_empty());
-        let verb = Verb::Update { object: Box::new(changed), subresource: None };
-        actions.push(Action::new(verb, "the retention policy says who owns it"));
+        actions.push(Action::update(changed, None, "the retention policy says who owns it"));
     }
     actions
 }
@@ -247,12 +243,4 @@ fn is_pod(owner: &OwnerReference) -> bool {
 
 fn is_set(owner: &OwnerReference) -> bool {
     owner.api_version == "apps/v1" && owner.kind == "StatefulSet"
-}
-
-fn note(warning: bool, reason: &'static str, message: String) -> Note {
-    Note { warning, reason, message }
-}
-
-fn told(view: &View, note: Note) -> Outcome {
-    Outcome { regarding: Target::of(&*view.set), success: Some(note), failure: Vec::new() }
 }

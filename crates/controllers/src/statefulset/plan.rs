@@ -181,7 +181,8 @@ impl<'a> Turn<'a> {
             let error = format!("pods {name:?} already exists");
             let message = failed.replace("{error}", &error);
             let mut action = Action::new(Verb::Note, squatter);
-            action.events = Some(self.outcome(Some(warning("FailedCreate", message)), Vec::new()));
+            action.events =
+                Some(self.outcome(Some(Note::warning("FailedCreate", message)), Vec::new()));
             self.push(action);
             return Some(Wait::Gone(name));
         }
@@ -191,8 +192,8 @@ impl<'a> Turn<'a> {
         let mut action = Action::new(Verb::Create(Box::new(pod)), "the set wants it");
         let message = format!("Create Pod {name} in StatefulSet {set} successful");
         action.events = Some(self.outcome(
-            Some(normal("SuccessfulCreate", message)),
-            vec![warning("FailedCreate", failed)],
+            Some(Note::normal("SuccessfulCreate", message)),
+            vec![Note::warning("FailedCreate", failed)],
         ));
         self.push_after(action);
         None
@@ -343,13 +344,12 @@ impl<'a> Turn<'a> {
         let name = pod.metadata.name.as_deref().unwrap_or_default();
         let set = self.view.name();
         let target = Target::of(pod);
-        let verb = Verb::Delete { target, resource_version: None, grace_period_s: None };
-        let mut action = Action::new(verb, why);
+        let mut action = Action::delete(target, why);
         let done = format!("Delete Pod {name} in StatefulSet {set} successful");
         let failed = format!("Delete Pod {name} in StatefulSet {set} failed error: {{error}}");
         action.events = Some(self.outcome(
-            Some(normal("SuccessfulDelete", done)),
-            vec![warning("FailedDelete", failed)],
+            Some(Note::normal("SuccessfulDelete", done)),
+            vec![Note::warning("FailedDelete", failed)],
         ));
         self.moved += 1;
         self.push(action);
@@ -362,8 +362,8 @@ impl<'a> Turn<'a> {
         let done = format!("Update Pod {name} in StatefulSet {set} successful");
         let failed = format!("Update Pod {name} in StatefulSet {set} failed error: {{error}}");
         action.events = Some(self.outcome(
-            Some(normal("SuccessfulUpdate", done)),
-            vec![warning("FailedUpdate", failed)],
+            Some(Note::normal("SuccessfulUpdate", done)),
+            vec![Note::warning("FailedUpdate", failed)],
         ));
         self.push_after(action);
     }
@@ -403,12 +403,4 @@ fn max_unavailable(view: &View) -> i64 {
         None => 1,
     };
     wanted.max(1)
-}
-
-fn normal(reason: &'static str, message: String) -> Note {
-    Note { warning: false, reason, message }
-}
-
-fn warning(reason: &'static str, message: String) -> Note {
-    Note { warning: true, reason, message }
 }

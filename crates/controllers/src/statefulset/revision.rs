@@ -87,9 +87,8 @@ pub(super) fn choose(view: &View) -> Revisions {
         Some(index) => {
             let mut raised = (*all.remove(index)).clone();
             raised.revision = next;
-            let object = Box::new(raised.clone());
-            let verb = Verb::Update { object, subresource: None };
-            actions.push(Action::new(verb, "the template came back to an earlier revision"));
+            let why = "the template came back to an earlier revision";
+            actions.push(Action::update(raised.clone(), None, why));
             all.push(Arc::new(raised));
             all[all.len() - 1].clone()
         }
@@ -153,8 +152,7 @@ pub(super) fn truncate(view: &View, revisions: &Revisions) -> Vec<Action> {
     history.truncate(surplus);
     let delete = |revision: &&Arc<ControllerRevision>| {
         let target = Target::of(&***revision);
-        let verb = Verb::Delete { target, resource_version: None, grace_period_s: None };
-        let mut action = Action::new(verb, "beyond revisionHistoryLimit");
+        let mut action = Action::delete(target, "beyond revisionHistoryLimit");
         action.always = true;
         action
     };
