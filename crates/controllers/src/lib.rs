@@ -5,7 +5,12 @@
 
 #![forbid(unsafe_code)]
 
+pub mod endpoints;
+pub mod garbage;
+pub mod meta;
+pub mod namespaces;
 pub mod plan;
+pub mod serviceaccounts;
 pub mod statefulset;
 
 pub use plan::{Action, Note, Outcome, PatchKind, Plan, Propagation, Target, Verb, Wait};

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use api::k8s::{
-    api::core::v1::Pod,
-    apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
+use api::{
+    k8s::{
+        api::core::v1::Pod,
+        apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
+    },
+    selector::Labels,
 };
 use serde_json::json;
 
@@ -46,50 +49,20 @@ pub(super) fn actions(view: &View) -> Vec<Action> {
     adopted
 }
 
-/// The set's selector takes these labels in.
+/// The set's selector takes these labels in; an empty one takes nothing.
 pub(super) fn selects(view: &View, labels: Option<&BTreeMap<String, String>>) -> bool {
-    let selector = &view.spec().selector;
-    let empty = BTreeMap::new();
-    !blank(selector) && matches(selector, labels.unwrap_or(&empty))
+    Labels::from_object(Some(&view.spec().selector))
+        .is_ok_and(|selector| !selector.is_everything() && selector.matches(labels))
 }
 
 /// Whether the selector can be read at all; upstream logs and gives up on one that cannot.
 pub(super) fn readable(selector: &LabelSelector) -> bool {
-    selector.match_expressions.iter().flatten().all(|rule| {
-        let values = rule.values.as_ref().map_or(0, Vec::len);
-        match rule.operator.as_str() {
-            "In" | "NotIn" => values > 0,
-            "Exists" | "DoesNotExist" => values == 0,
-            _ => false,
-        }
-    })
+    Labels::from_object(Some(selector)).is_ok()
 }
 
 /// A pod that the set controls or would: labels match, and the name is a member's.
 fn belongs(view: &View, pod: &Pod) -> bool {
     selects(view, pod.metadata.labels.as_ref()) && view.ordinal(pod).is_some()
-}
-
-fn blank(selector: &LabelSelector) -> bool {
-    selector.match_labels.as_ref().is_none_or(BTreeMap::is_empty)
-        && selector.match_expressions.as_ref().is_none_or(Vec::is_empty)
-}
-
-fn matches(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
-    let equal =
-        selector.match_labels.iter().flatten().all(|(key, value)| labels.get(key) == Some(value));
-    equal
-        && selector.match_expressions.iter().flatten().all(|rule| {
-            let value = labels.get(&rule.key);
-            let named = value.is_some_and(|value| rule.values.iter().flatten().any(|v| v == value));
-            match rule.operator.as_str() {
-                "In" => named,
-                "NotIn" => !named,
-                "Exists" => value.is_some(),
-                "DoesNotExist" => value.is_none(),
-                _ => false,
-            }
-        })
 }
 
 fn adopt(view: &View, target: Target, meta: &ObjectMeta) -> Action {
