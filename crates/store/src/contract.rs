@@ -112,6 +112,38 @@ pub enum CommitError {
     Closed,
 }
 
+/// Why a list at a given revision has no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum ListError {
+    /// The revision is before the kept window.
+    #[error("revision {asked} is compacted; the oldest kept is {oldest}")]
+    Compacted {
+        /// What was asked for.
+        asked: u64,
+        /// The oldest revision that can be listed.
+        oldest: u64,
+    },
+    /// The revision has not been written yet.
+    #[error("revision {asked} is not yet written; the latest is {latest}")]
+    Future {
+        /// What was asked for.
+        asked: u64,
+        /// The latest revision.
+        latest: u64,
+    },
+}
+
+/// Rows under a prefix, in the order of their keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing {
+    /// The revision that the rows show.
+    pub revision: u64,
+    /// The rows of this page.
+    pub rows: Vec<Arc<Row>>,
+    /// How many rows follow this page.
+    pub remaining: u64,
+}
+
 /// Why a watch cannot start, or ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum WatchError {
@@ -143,7 +175,7 @@ pub struct Record {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordChange {
     /// Which key.
-    pub key: String,
+    pub key: Arc<str>,
     /// The value (a deletion's last state), hole filled.
     pub value: Bytes,
     /// What filters read.
@@ -152,7 +184,7 @@ pub struct RecordChange {
     pub deleted: bool,
 }
 
-/// What makes records durable. Implementations: fjall on disk, a simulated disk, later etcd.
+/// What makes records durable. Implementations: our log on disk, memory; later a simulated disk, etcd.
 pub trait Journal: Send {
     /// Appends these records and returns once they are synced; on error none of them counts.
     ///
@@ -161,14 +193,14 @@ pub trait Journal: Send {
     /// When the disk is full or fails; the journal stays usable for a later append.
     fn append(&mut self, records: &[Record]) -> Result<(), JournalError>;
 
-    /// The rows at the last synced record, and the records of the kept window, oldest first.
+    /// The rows at a base, and every record after it: what a store starts from.
     ///
     /// # Errors
     ///
     /// When what is on disk is damaged; names the file.
     fn replay(&mut self) -> Result<Replay, JournalError>;
 
-    /// Forgets records of the window up to this revision.
+    /// Allows to forget how it was up to this revision: a later replay's base may be as late.
     ///
     /// # Errors
     ///
@@ -177,14 +209,17 @@ pub trait Journal: Send {
 }
 
 /// What a journal remembers.
+///
+/// The base is never later than the revision that `compact` allowed, so that the store, folding
+/// the records in order, knows the row before each change of its window.
 #[derive(Debug, Clone, Default)]
 pub struct Replay {
-    /// The last synced revision; 0 for a new journal.
-    pub revision: u64,
-    /// Every key's current row.
+    /// The revision that `rows` show; 0 for a new journal.
+    pub base: u64,
+    /// Every key's row at `base`.
     pub rows: Vec<Row>,
-    /// The kept window of the log, oldest first.
-    pub window: Vec<Record>,
+    /// Every record after `base`, oldest first, without a gap.
+    pub records: Vec<Record>,
 }
 
 /// What went wrong with the journal.

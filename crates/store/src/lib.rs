@@ -2,7 +2,7 @@
 //!
 //! One writer gathers concurrent commits into one synced batch, gives each its revision, and
 //! publishes them in order. The latest rows and a window of the log are in memory; a `Journal`
-//! (fjall, memory for tests; etcd later) makes them durable.
+//! (our log on disk, memory for tests; etcd later) makes them durable.
 //!
 //! ```text
 //!   commit ──▶ writer ──▶ Journal::append (one sync a batch) ──▶ rows, window ──▶ watchers' cursors
@@ -10,9 +10,22 @@
 
 #![forbid(unsafe_code)]
 
+mod backup;
 mod contract;
+mod disk;
+mod memory;
+mod state;
+mod store;
+mod watch;
+mod writer;
 
+pub use backup::{Backup, BackupError, restore};
 pub use contract::{
-    Change, CommitError, Committed, Event, Expect, Journal, JournalError, Op, OpenError, Record,
-    RecordChange, Replay, Row, Stamp, WatchError,
+    Change, CommitError, Committed, Event, Expect, Journal, JournalError, ListError, Listing, Op,
+    OpenError, Record, RecordChange, Replay, Row, Stamp, WatchError,
 };
+pub use disk::{DiskJournal, DiskOptions, FORMAT};
+pub use memory::{Fault, MemoryJournal};
+pub use state::Window;
+pub use store::{Observer, Options, Store};
+pub use watch::Watch;
