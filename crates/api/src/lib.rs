@@ -7,7 +7,9 @@
 pub use k8s_openapi as k8s;
 
 pub mod columns;
+pub mod decode;
 pub mod defaults;
+pub mod facts;
 pub mod field;
 pub mod fields;
 pub mod grace;
