@@ -1,3 +1,4 @@
 //! The only door to the kernel and to container runtimes; all `unsafe`; the pod keeper.
 
+pub mod image;
 pub mod runtime;

@@ -487,7 +487,7 @@ pub enum ImageError {
         why: String,
     },
     /// The registry does not answer: upstream's RegistryUnavailable.
-    #[error("failed to pull image {reference:?}: {why}")]
+    #[error("failed to pull and unpack image {reference:?}: {why}")]
     Unreachable {
         /// As given.
         reference: String,

@@ -1,0 +1,634 @@
+//! The folder that holds images: its index, its layers, and what may be removed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Write},
+    os::{
+        fd::AsRawFd,
+        unix::fs::{DirBuilderExt, OpenOptionsExt},
+    },
+    path::{Path, PathBuf},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Config, Fault, Images, Name,
+    config::Document,
+    stream::{Hashed, Unpacked, digest},
+    unpack::unpack,
+};
+use crate::runtime::{Image, ImageError};
+
+/// Format of the index; a newer one is refused.
+const FORMAT: u32 = 1;
+
+/// The folder and what memory knows of it.
+#[derive(Debug)]
+pub(super) struct Store {
+    root: PathBuf,
+    state: Mutex<State>,
+    /// Tells temporary folders apart.
+    serial: AtomicU64,
+    /// One pull of a name at a time: the second finds what the first brought.
+    pub(super) pulls: Mutex<BTreeMap<String, std::sync::Arc<tokio::sync::Mutex<()>>>>,
+}
+
+#[derive(Debug)]
+struct State {
+    index: Index,
+    /// Layers that someone is about to name in the index, with how many are.
+    wanted: BTreeMap<String, usize>,
+    /// When containers were last seen to use an image. Absent since the start: never.
+    used_at: BTreeMap<String, SystemTime>,
+}
+
+/// What the index file says.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Index {
+    format: u32,
+    /// By config digest.
+    images: BTreeMap<String, Entry>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Entry {
+    /// Normalised names with tags.
+    tags: BTreeSet<String>,
+    /// Names with a manifest's digest.
+    digests: BTreeSet<String>,
+    /// Digests of uncompressed layers, lowest first.
+    layers: Vec<String>,
+    /// Bytes of the files in its layers.
+    size_bytes: u64,
+    /// Seconds since 1970.
+    added_at_s: u64,
+}
+
+/// An image that was just stored.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    pub(super) config: Vec<u8>,
+    /// Manifests and indexes by which it is known.
+    pub(super) manifests: Vec<Vec<u8>>,
+    pub(super) tags: Vec<String>,
+    pub(super) digests: Vec<String>,
+}
+
+/// An image that no container uses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unused {
+    /// The image.
+    pub image: Image,
+    /// When it was last used, or else when it was added.
+    pub used_at: SystemTime,
+}
+
+/// Keeps layers from being swept until the index names them.
+#[derive(Debug)]
+pub(super) struct Wanted<'a> {
+    store: &'a Store,
+    layers: Vec<String>,
+}
+
+impl Drop for Wanted<'_> {
+    fn drop(&mut self) {
+        let mut state = self.store.lock();
+        for layer in &self.layers {
+            if let Some(count) = state.wanted.get_mut(layer) {
+                *count -= 1;
+                if *count == 0 {
+                    state.wanted.remove(layer);
+                }
+            }
+        }
+        // What a failed import unpacked is nobody's.
+        self.store.sweep_layers(&state, &self.layers);
+    }
+}
+
+impl Images {
+    /// Opens the folder, making it where it is absent, and sweeps what a crash left.
+    ///
+    /// # Errors
+    /// [`ImageError::Archive`] naming the index file where it cannot be read or is newer than
+    /// this program; [`ImageError::System`] where the disk says no.
+    pub fn open(root: &Path) -> Result<Self, ImageError> {
+        let store = Store::open(root).map_err(|fault| fault.of_file(&root.join("index.json")))?;
+        Ok(Self { store: std::sync::Arc::new(store) })
+    }
+
+    /// The image that a name, a name with digest, or an image id means, if it is here.
+    ///
+    /// # Errors
+    /// [`ImageError::Name`] for what is no name.
+    pub fn image(&self, reference: &str) -> Result<Option<Image>, ImageError> {
+        let state = self.store.lock();
+        let id = state.index.find(reference)?;
+        Ok(id.and_then(|id| self.store.view(&state, &id)))
+    }
+
+    /// Every image here, by id.
+    #[must_use]
+    pub fn images(&self) -> Vec<Image> {
+        let state = self.store.lock();
+        state.index.images.keys().filter_map(|id| self.store.view(&state, id)).collect()
+    }
+
+    /// The folders of an image's layers, top first: overlayfs's `lowerdir`, in its order.
+    ///
+    /// # Errors
+    /// [`ImageError::Absent`].
+    pub fn layers(&self, image_id: &str) -> Result<Vec<PathBuf>, ImageError> {
+        let state = self.store.lock();
+        let entry = state
+            .index
+            .images
+            .get(image_id)
+            .ok_or_else(|| ImageError::Absent(image_id.to_owned()))?;
+        Ok(entry.layers.iter().rev().map(|layer| self.store.layer(layer)).collect())
+    }
+
+    /// How an image wants to be run.
+    ///
+    /// # Errors
+    /// [`ImageError::Absent`], or [`ImageError::Archive`] where the blob is damaged.
+    pub fn config(&self, image_id: &str) -> Result<Config, ImageError> {
+        if !self.store.lock().index.images.contains_key(image_id) {
+            return Err(ImageError::Absent(image_id.to_owned()));
+        }
+        let path = self.store.blob(image_id);
+        self.store
+            .document(image_id)
+            .map(|document| document.config())
+            .map_err(|fault| fault.of_file(&path))
+    }
+
+    /// Forgets a name, or all names of an image id; the last name takes the image along.
+    ///
+    /// `users` are the containers by the image id that they use: a used image keeps its last name.
+    ///
+    /// # Errors
+    /// [`ImageError::Absent`], [`ImageError::InUse`], [`ImageError::System`].
+    pub fn remove(
+        &self,
+        reference: &str,
+        users: &BTreeMap<String, String>,
+    ) -> Result<(), ImageError> {
+        let mut state = self.store.lock();
+        let absent = || ImageError::Absent(reference.to_owned());
+        let id = state.index.find(reference)?.ok_or_else(absent)?;
+        let mut index = state.index.clone();
+        let entry = index.images.get_mut(&id).ok_or_else(absent)?;
+        if is_id(reference) {
+            entry.tags.clear();
+        } else {
+            let name = Name::parse(reference)?;
+            let text = name.to_string();
+            entry.tags.remove(&text);
+            entry.digests.remove(&text);
+            // Digests of a repository stay only as long as a tag of it, or were asked for alone.
+            if !entry.tags.iter().any(|tag| tag.starts_with(&format!("{}:", name.familiar()))) {
+                let prefix = format!("{}@", name.familiar());
+                entry.digests.retain(|digest| !digest.starts_with(&prefix));
+            }
+        }
+        if entry.tags.is_empty() && (is_id(reference) || entry.digests.is_empty()) {
+            if let Some(user) = users.get(&id) {
+                return Err(ImageError::InUse {
+                    reference: reference.to_owned(),
+                    user: user.clone(),
+                });
+            }
+            index.images.remove(&id);
+        }
+        self.store.replace(&mut state, index).map_err(|fault| fault.of_reference(reference))
+    }
+
+    /// Notes that containers use these images now, for [`Images::unused`].
+    pub fn note_used<'a>(&self, image_ids: impl IntoIterator<Item = &'a str>, now: SystemTime) {
+        let mut state = self.store.lock();
+        for id in image_ids {
+            state.used_at.insert(id.to_owned(), now);
+        }
+    }
+
+    /// Images that no container uses, the longest unused first: what disk pressure may take.
+    #[must_use]
+    pub fn unused(&self, users: &BTreeMap<String, String>) -> Vec<Unused> {
+        let state = self.store.lock();
+        let mut unused: Vec<Unused> = state
+            .index
+            .images
+            .iter()
+            .filter(|(id, _)| !users.contains_key(*id))
+            .filter_map(|(id, entry)| {
+                let added_at = SystemTime::UNIX_EPOCH + Duration::from_secs(entry.added_at_s);
+                let used_at = state.used_at.get(id).copied().unwrap_or(added_at);
+                Some(Unused { image: self.store.view(&state, id)?, used_at })
+            })
+            .collect();
+        unused.sort_by(|a, b| (a.used_at, &a.image.id).cmp(&(b.used_at, &b.image.id)));
+        unused
+    }
+
+    /// Bytes of all layers together, each counted once.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        // Images that share layers share their bytes; the sizes of layers stand beside them.
+        let state = self.store.lock();
+        let layers: BTreeSet<&String> =
+            state.index.images.values().flat_map(|entry| &entry.layers).collect();
+        layers.into_iter().filter_map(|layer| self.store.layer_size(layer).ok()).sum()
+    }
+}
+
+impl Index {
+    fn find(&self, reference: &str) -> Result<Option<String>, ImageError> {
+        if is_id(reference) {
+            return Ok(self.images.contains_key(reference).then(|| reference.to_owned()));
+        }
+        let name = Name::parse(reference)?;
+        let wanted = match &name.digest {
+            // A digest decides alone; the tag beside it is for people.
+            Some(digest) => format!("{}@{digest}", name.familiar()),
+            None => name.to_string(),
+        };
+        Ok(self
+            .images
+            .iter()
+            .find(|(_, entry)| entry.tags.contains(&wanted) || entry.digests.contains(&wanted))
+            .map(|(id, _)| id.clone()))
+    }
+}
+
+fn is_id(reference: &str) -> bool {
+    super::name::is_digest(reference)
+}
+
+impl Store {
+    fn open(root: &Path) -> Result<Self, Fault> {
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true).mode(0o700);
+        let make = |path: PathBuf| {
+            builder.create(&path).map_err(|source| Fault::system(path.display(), source))
+        };
+        make(root.to_owned())?;
+        make(root.join("blobs/sha256"))?;
+        make(root.join("layers"))?;
+        let temporary = root.join("tmp");
+        remove_folder(&temporary)?;
+        make(temporary)?;
+        let index = read_index(&root.join("index.json"))?;
+        let store = Self {
+            root: root.to_owned(),
+            state: Mutex::new(State { index, wanted: BTreeMap::new(), used_at: BTreeMap::new() }),
+            serial: AtomicU64::new(0),
+            pulls: Mutex::default(),
+        };
+        let state = store.lock();
+        let layers = names_in(&root.join("layers"))?;
+        let layers: Vec<String> = layers
+            .into_iter()
+            .filter(|name| !name.ends_with(".size"))
+            .map(|name| format!("sha256:{name}"))
+            .collect();
+        store.sweep_layers(&state, &layers);
+        drop(state);
+        Ok(store)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn blob(&self, digest: &str) -> PathBuf {
+        self.root.join("blobs/sha256").join(hex_of(digest))
+    }
+
+    fn layer(&self, diff_id: &str) -> PathBuf {
+        self.root.join("layers").join(hex_of(diff_id))
+    }
+
+    fn layer_size(&self, diff_id: &str) -> Result<u64, Fault> {
+        let path = self.layer(diff_id).with_extension("size");
+        let text =
+            fs::read_to_string(&path).map_err(|source| Fault::system(path.display(), source))?;
+        text.trim().parse().map_err(|_| Fault::Bad(format!("{}: no size", path.display())))
+    }
+
+    fn document(&self, id: &str) -> Result<Document, Fault> {
+        let path = self.blob(id);
+        let bytes = fs::read(&path).map_err(|source| Fault::system(path.display(), source))?;
+        if digest(&bytes) != id {
+            return Err(Fault::Bad("does not match its digest".to_owned()));
+        }
+        Document::read(&bytes)
+    }
+
+    fn view(&self, state: &State, id: &str) -> Option<Image> {
+        let entry = state.index.images.get(id)?;
+        let config = match self.document(id) {
+            Ok(document) => document.config(),
+            Err(fault) => {
+                tracing::warn!(image = id, ?fault, "the image's config cannot be read");
+                return None;
+            }
+        };
+        Some(Image {
+            id: id.to_owned(),
+            tags: entry.tags.iter().cloned().collect(),
+            digests: entry.digests.iter().cloned().collect(),
+            size_bytes: entry.size_bytes,
+            user: config.user,
+            stop_signal: config.stop_signal,
+            volumes: config.volumes,
+        })
+    }
+
+    /// A fresh name for a temporary file or folder.
+    pub(super) fn temporary(&self) -> PathBuf {
+        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
+        self.root.join("tmp").join(serial.to_string())
+    }
+
+    /// Announces layers that will be added, so that no removal takes them meanwhile.
+    pub(super) fn want(&self, layers: &[String]) -> Wanted<'_> {
+        let mut state = self.lock();
+        for layer in layers {
+            *state.wanted.entry(layer.clone()).or_default() += 1;
+        }
+        Wanted { store: self, layers: layers.to_vec() }
+    }
+
+    /// Whether the layer is here already.
+    pub(super) fn has_layer(&self, diff_id: &str) -> bool {
+        self.layer_size(diff_id).is_ok() && self.layer(diff_id).is_dir()
+    }
+
+    /// Unpacks one layer; `diff_id` is what its uncompressed stream must hash to (or whatever it
+    /// hashes to, where `None`). Returns the digest.
+    pub(super) fn add_layer(
+        &self,
+        packed: impl Read,
+        diff_id: Option<&str>,
+    ) -> Result<String, Fault> {
+        let temporary = self.temporary();
+        fs::create_dir(&temporary).map_err(|source| Fault::system(temporary.display(), source))?;
+        let result = self.add_layer_in(&temporary, packed, diff_id);
+        remove_folder(&temporary)?;
+        result
+    }
+
+    fn add_layer_in(
+        &self,
+        temporary: &Path,
+        packed: impl Read,
+        diff_id: Option<&str>,
+    ) -> Result<String, Fault> {
+        let damaged = |error: io::Error| match error.raw_os_error() {
+            Some(_) => Fault::system("reading a layer", error),
+            None => Fault::Bad(format!("a layer is damaged: {error}")),
+        };
+        nix::sys::stat::fchmodat(
+            None,
+            temporary,
+            nix::sys::stat::Mode::from_bits_truncate(0o755),
+            nix::sys::stat::FchmodatFlags::FollowSymlink,
+        )
+        .map_err(|errno| Fault::system(temporary.display(), errno.into()))?;
+        let mut stream = Hashed::new(Unpacked::new(packed).map_err(damaged)?);
+        let size_bytes = unpack(&mut stream, temporary)?;
+        let found = stream.finish().map_err(damaged)?;
+        if let Some(wanted) = diff_id
+            && wanted != found
+        {
+            return Err(Fault::Bad(format!("a layer's content is {found}, not {wanted}")));
+        }
+        let target = self.layer(&found);
+        let size_file = target.with_extension("size");
+        fs::write(&size_file, size_bytes.to_string())
+            .map_err(|source| Fault::system(size_file.display(), source))?;
+        match fs::rename(temporary, &target) {
+            // Someone else was faster; theirs is the same.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOTEMPTY | libc::EEXIST)) => {}
+            result => result.map_err(|source| Fault::system(target.display(), source))?,
+        }
+        Ok(found)
+    }
+
+    /// Makes images known, all of them or none; their layers must be here, and wanted.
+    pub(super) fn add(&self, images: Vec<Stored>, now: SystemTime) -> Result<Vec<Image>, Fault> {
+        let mut ids = Vec::new();
+        let mut entries = Vec::new();
+        for image in images {
+            let document = Document::read(&image.config)?;
+            let id = digest(&image.config);
+            self.write_blob(&id, &image.config)?;
+            for manifest in &image.manifests {
+                self.write_blob(&digest(manifest), manifest)?;
+            }
+            let layers = document.diff_ids().to_vec();
+            let distinct: BTreeSet<&String> = layers.iter().collect();
+            let sizes: Result<Vec<u64>, Fault> =
+                distinct.into_iter().map(|layer| self.layer_size(layer)).collect();
+            let added_at_s =
+                now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+            ids.push(id.clone());
+            entries.push((
+                id,
+                Entry {
+                    tags: image.tags.into_iter().collect(),
+                    digests: image.digests.into_iter().collect(),
+                    layers,
+                    size_bytes: sizes?.into_iter().sum(),
+                    added_at_s,
+                },
+            ));
+        }
+        // Everything that the index will name is on the disk before it does.
+        let folder =
+            File::open(&self.root).map_err(|source| Fault::system(self.root.display(), source))?;
+        nix::unistd::syncfs(folder.as_raw_fd())
+            .map_err(|errno| Fault::system(self.root.display(), errno.into()))?;
+        let mut state = self.lock();
+        let mut index = state.index.clone();
+        for (id, entry) in entries {
+            index.add(id, entry);
+        }
+        self.replace(&mut state, index)?;
+        Ok(ids.iter().filter_map(|id| self.view(&state, id)).collect())
+    }
+
+    /// Adds names to an image that is here.
+    pub(super) fn name_again(
+        &self,
+        id: &str,
+        tag: Option<String>,
+        digests: Vec<String>,
+        now: SystemTime,
+    ) -> Result<Option<Image>, Fault> {
+        let mut state = self.lock();
+        let Some(entry) = state.index.images.get(id) else { return Ok(None) };
+        let mut entry = entry.clone();
+        entry.tags = tag.into_iter().collect();
+        entry.digests = digests.into_iter().collect();
+        let mut index = state.index.clone();
+        index.add(id.to_owned(), entry);
+        self.replace(&mut state, index)?;
+        state.used_at.insert(id.to_owned(), now);
+        Ok(self.view(&state, id))
+    }
+
+    fn write_blob(&self, digest: &str, bytes: &[u8]) -> Result<(), Fault> {
+        let target = self.blob(digest);
+        if target.exists() {
+            return Ok(());
+        }
+        let temporary = self.temporary();
+        fs::write(&temporary, bytes)
+            .and_then(|()| fs::rename(&temporary, &target))
+            .map_err(|source| Fault::system(target.display(), source))
+    }
+
+    /// Writes the index durably, then takes away what it no longer names.
+    fn replace(&self, state: &mut State, index: Index) -> Result<(), Fault> {
+        if index.images == state.index.images {
+            return Ok(());
+        }
+        let path = self.root.join("index.json");
+        write_durably(&self.root, &path, &index)
+            .map_err(|source| Fault::system(path.display(), source))?;
+        let old = std::mem::replace(&mut state.index, index);
+        let gone: Vec<(&String, &Entry)> =
+            old.images.iter().filter(|(id, _)| !state.index.images.contains_key(*id)).collect();
+        for (id, entry) in gone {
+            state.used_at.remove(id);
+            self.remove_blob(id);
+            for digest in &entry.digests {
+                if let Some((_, digest)) = digest.split_once('@') {
+                    self.remove_blob(digest);
+                }
+            }
+            self.sweep_layers(state, &entry.layers);
+        }
+        Ok(())
+    }
+
+    /// A blob that stays costs a few kilobytes and is found again by its digest.
+    fn remove_blob(&self, digest: &str) {
+        let path = self.blob(digest);
+        if let Err(error) = fs::remove_file(&path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(path = %path.display(), %error, "a blob could not be removed");
+        }
+    }
+
+    /// Removes those of `layers` that neither the index nor a running import names.
+    fn sweep_layers(&self, state: &State, layers: &[String]) {
+        for layer in layers {
+            let is_named = state.wanted.contains_key(layer)
+                || state.index.images.values().any(|entry| entry.layers.contains(layer));
+            if is_named {
+                continue;
+            }
+            let path = self.layer(layer);
+            // Out of the way first, so that a crash in the middle leaves no half of a layer.
+            let temporary = self.temporary();
+            let result = match fs::rename(&path, &temporary) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                Err(source) => Err(Fault::system(path.display(), source)),
+                Ok(()) => remove_folder(&temporary),
+            };
+            let result = result.and_then(|()| match fs::remove_file(path.with_extension("size")) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    Err(Fault::system(path.display(), error))
+                }
+                _ => Ok(()),
+            });
+            if let Err(fault) = result {
+                // The next opening tries again.
+                tracing::warn!(layer, ?fault, "an unused layer could not be removed");
+            }
+        }
+    }
+}
+
+impl Index {
+    /// Adds an image or more names for one; a name that meant another image moves.
+    fn add(&mut self, id: String, new: Entry) {
+        for (other, entry) in &mut self.images {
+            if *other != id {
+                entry.tags.retain(|tag| !new.tags.contains(tag));
+            }
+        }
+        let entry = self.images.entry(id).or_insert_with(|| Entry {
+            tags: BTreeSet::new(),
+            digests: BTreeSet::new(),
+            ..new.clone()
+        });
+        entry.tags.extend(new.tags);
+        entry.digests.extend(new.digests);
+        self.format = FORMAT;
+    }
+}
+
+fn hex_of(digest: &str) -> &str {
+    digest.strip_prefix("sha256:").unwrap_or(digest)
+}
+
+fn read_index(path: &Path) -> Result<Index, Fault> {
+    let bytes = match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Index::default()),
+        result => result.map_err(|source| Fault::system(path.display(), source))?,
+    };
+    let index: Index = serde_json::from_slice(&bytes)
+        .map_err(|error| Fault::Bad(format!("the index of images is damaged: {error}")))?;
+    if index.format > FORMAT {
+        return Err(Fault::Bad(format!(
+            "the index of images has format {}, this program knows {FORMAT}",
+            index.format
+        )));
+    }
+    Ok(index)
+}
+
+fn write_durably(folder: &Path, path: &Path, index: &Index) -> io::Result<()> {
+    let temporary = path.with_extension("new");
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    file.write_all(&serde_json::to_vec_pretty(index)?)?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)?;
+    File::open(folder)?.sync_all()
+}
+
+fn names_in(folder: &Path) -> Result<Vec<String>, Fault> {
+    let failed = |source| Fault::system(folder.display(), source);
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        names.push(entry.map_err(failed)?.file_name().to_string_lossy().into_owned());
+    }
+    Ok(names)
+}
+
+fn remove_folder(path: &Path) -> Result<(), Fault> {
+    let result = match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Fault::system(path.display(), error))
+        }
+        _ => Ok(()),
+    }
+}
