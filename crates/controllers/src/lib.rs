@@ -7,10 +7,13 @@
 
 pub mod endpoints;
 pub mod garbage;
+pub mod kubedns;
 pub mod meta;
 pub mod namespaces;
+pub mod nodes;
 pub mod plan;
 pub mod serviceaccounts;
 pub mod statefulset;
+pub mod volumes;
 
 pub use plan::{Action, Note, Outcome, PatchKind, Plan, Propagation, Target, Verb, Wait};

@@ -142,7 +142,7 @@ pub enum Verb {
     },
     /// Reads it live and fails unless it is the one that was seen and is not being deleted.
     Confirm(Target),
-    /// Reads it live and fails if the one that was seen is still there.
+    /// Reads it live and fails if the one that was seen is still there; with an empty uid, if any is.
     ConfirmGone(Target),
     /// Writes nothing: its outcome is a success.
     Note,

@@ -49,7 +49,7 @@ pub fn reconcile(view: &View) -> Plan {
         plan.actions.push(Action::update(empty, Some("finalize"), "nothing is left in it"));
         return plan;
     }
-    let pods = view.content.iter().any(|object| is_pod(object));
+    let pods = view.content.iter().any(is_pod);
     let due = view.content.iter().filter(|object| !object.deleting() && is_pod(object) == pods);
     for object in due.take(BATCH_MAX) {
         plan.actions.push(Action::delete(object.target.clone(), "its namespace is being deleted"));
