@@ -16,6 +16,7 @@ pub mod grace;
 pub mod kinds;
 pub mod names;
 pub mod object;
+pub mod patch;
 mod prepare;
 pub mod quantity;
 pub mod resource;

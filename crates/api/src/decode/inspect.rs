@@ -28,7 +28,7 @@ pub(super) struct Inspection {
 }
 
 /// What Go calls the type of a JSON value.
-pub(super) fn word(value: &Value) -> &'static str {
+pub(crate) fn word(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "bool",

@@ -20,6 +20,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use self::inspect::Inspection;
+pub(crate) use self::inspect::word as go_word;
 use crate::{
     facts::{self, Shape},
     resource::{Names, Resource},
