@@ -228,7 +228,7 @@ pub trait Resource: fmt::Debug + Send + Sync {
     fn fields(&self, object: &dyn Object) -> Vec<(&'static str, String)>;
 }
 
-impl dyn Resource {
+impl dyn Resource + '_ {
     /// Whether it has this subresource.
     #[must_use]
     pub fn subresource(&self, name: &str) -> Option<&'static Subresource> {

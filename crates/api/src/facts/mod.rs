@@ -19,7 +19,7 @@ use std::sync::LazyLock;
 use crate::resource::Names;
 
 #[cfg(test)]
-mod generate;
+pub(crate) mod generate;
 #[cfg(test)]
 mod tests;
 
