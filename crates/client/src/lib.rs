@@ -12,6 +12,7 @@
 
 mod back_off;
 mod cache;
+pub mod endpoint;
 mod transport;
 mod writer;
 
