@@ -16,82 +16,15 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::watcher::{self, Event};
 use tokio::sync::Notify;
 
-use crate::BackOff;
+use crate::{
+    BackOff,
+    key::{Concerns, Expectation, Index, Key, Wake, version_of},
+};
 
 /// Between the first failure of a watch and the next attempt; doubles up to [`LAST_RETRY`].
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 /// A server that is down for long is asked twice a minute.
 const LAST_RETRY: Duration = Duration::from_secs(30);
-
-/// Which object, or whatever else is worked on by name; orders by namespace, then name.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Key {
-    /// Empty for cluster-scoped objects.
-    pub namespace: String,
-    /// The name.
-    pub name: String,
-    /// Only where one queue holds keys of several kinds; otherwise empty.
-    pub kind: &'static str,
-}
-
-impl Key {
-    /// An object's key; the namespace is empty for cluster-scoped ones.
-    #[must_use]
-    pub fn new(namespace: &str, name: &str) -> Self {
-        Self { namespace: namespace.to_owned(), name: name.to_owned(), kind: "" }
-    }
-
-    /// The key of the object with this metadata.
-    #[must_use]
-    pub fn of(meta: &ObjectMeta) -> Self {
-        Self::new(
-            meta.namespace.as_deref().unwrap_or_default(),
-            meta.name.as_deref().unwrap_or_default(),
-        )
-    }
-}
-
-impl fmt::Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = if self.kind.is_empty() { "" } else { " " };
-        let slash = if self.namespace.is_empty() { "" } else { "/" };
-        write!(f, "{}{kind}{}{slash}{}", self.kind, self.namespace, self.name)
-    }
-}
-
-/// An index: its name, and the values under which an object is found.
-pub type Index<K> = (&'static str, fn(&K) -> Vec<String>);
-
-/// Which keys an object concerns.
-pub type Concerns<K> = Box<dyn Fn(&K) -> Vec<Key> + Send + Sync>;
-
-/// Takes a key to look at again; quick, and never waits.
-pub type Wake = Arc<dyn Fn(Key) + Send + Sync>;
-
-/// What a cache must show before whoever wrote decides again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Expectation {
-    /// Of the written object; empty for cluster-scoped ones.
-    pub namespace: String,
-    /// Of the written object.
-    pub name: String,
-    /// Of the written object; once this uid is gone there is nothing to wait for.
-    pub uid: String,
-    /// The version the server answered; `u64::MAX` after a deletion: only absence will do.
-    pub version: u64,
-    /// How many lists the cache had begun when the answer came; filled by [`AnyCache::expect`].
-    pub lists: Option<u64>,
-}
-
-/// The version of an object as a number; 0 when it has none.
-#[must_use]
-pub fn version_of(meta: &ObjectMeta) -> u64 {
-    meta.resource_version.as_deref().map_or(0, parse_version)
-}
-
-pub(crate) fn parse_version(text: &str) -> u64 {
-    text.parse().unwrap_or(0)
-}
 
 /// A cache whose type of object is forgotten.
 pub trait AnyCache: Send + Sync {
@@ -105,9 +38,13 @@ pub trait AnyCache: Send + Sync {
     fn changes(&self) -> &Notify;
     /// The metadata of every object, in order.
     fn metas(&self) -> Vec<ObjectMeta>;
+    /// The metadata of every object in a namespace, in order.
+    fn metas_in(&self, namespace: &str) -> Vec<ObjectMeta>;
+    /// The metadata of every object that names `uid` among its owners, in order.
+    fn metas_owned_by(&self, uid: &str) -> Vec<ObjectMeta>;
     /// The metadata of one object.
     fn meta(&self, key: &Key) -> Option<ObjectMeta>;
-    /// Calls `wake` for the keys that `map` gives, before and after each change.
+    /// Calls `wake` for the keys that `map` gives for each change.
     fn subscribe_meta(&self, map: Concerns<ObjectMeta>, wake: Wake);
 }
 
@@ -158,7 +95,6 @@ impl<K> fmt::Debug for Cache<K> {
 struct Shared<K> {
     state: RwLock<State<K>>,
     subscribers: Mutex<Vec<Subscriber<K>>>,
-    indexes: Vec<Index<K>>,
     trim: Option<fn(&mut K)>,
     changed: Notify,
 }
@@ -167,8 +103,8 @@ struct State<K> {
     objects: BTreeMap<Key, Arc<K>>,
     /// What the list in progress has shown so far.
     listing: Option<BTreeMap<Key, Arc<K>>>,
-    by_owner: BTreeMap<String, BTreeSet<Key>>,
-    by_index: Vec<BTreeMap<String, BTreeSet<Key>>>,
+    by_owner: Values,
+    by_index: Vec<(Index<K>, Values)>,
     synced: bool,
     /// Lists begun, and which of them ended last.
     lists_begun: u64,
@@ -178,9 +114,12 @@ struct State<K> {
 }
 
 struct Subscriber<K> {
-    map: Concerns<K>,
+    map: Concerns<Arc<K>>,
     wake: Wake,
 }
+
+/// Which objects are found under each value of an index.
+type Values = BTreeMap<String, BTreeSet<Key>>;
 
 /// An object before and after one change.
 type Change<K> = (Option<Arc<K>>, Option<Arc<K>>);
@@ -189,14 +128,14 @@ impl<K> Cache<K>
 where
     K: kube::Resource + Send + Sync + 'static,
 {
-    /// An empty cache with these indexes; `trim` drops from each object what no reader needs.
+    /// An empty cache; `trim` drops from each object what no reader needs.
     #[must_use]
-    pub fn new(indexes: Vec<Index<K>>, trim: Option<fn(&mut K)>) -> Self {
+    pub fn new(trim: Option<fn(&mut K)>) -> Self {
         let state = State {
             objects: BTreeMap::new(),
             listing: None,
             by_owner: BTreeMap::new(),
-            by_index: indexes.iter().map(|_| BTreeMap::new()).collect(),
+            by_index: Vec::new(),
             synced: false,
             lists_begun: 0,
             last_list: 0,
@@ -206,11 +145,25 @@ where
             shared: Arc::new(Shared {
                 state: RwLock::new(state),
                 subscribers: Mutex::new(Vec::new()),
-                indexes,
                 trim,
                 changed: Notify::new(),
             }),
         }
+    }
+
+    /// Keeps one more index; a second one of the same name changes nothing.
+    pub fn add_index(&self, index: Index<K>) {
+        let mut state = self.shared.state.write().unwrap_or_else(PoisonError::into_inner);
+        if state.by_index.iter().any(|((name, _), _)| *name == index.0) {
+            return;
+        }
+        let mut values = BTreeMap::new();
+        for (key, object) in &state.objects {
+            for value in index.1(object) {
+                enter(&mut values, value, key, true);
+            }
+        }
+        state.by_index.push((index, values));
     }
 
     /// The object, if it exists.
@@ -235,6 +188,18 @@ where
         })
     }
 
+    /// The objects of one namespace whose names begin with `prefix`, ordered by name.
+    #[must_use]
+    pub fn named_like(&self, namespace: &str, prefix: &str) -> Vec<Arc<K>> {
+        self.read(|state| {
+            let from = Key::new(namespace, prefix);
+            let same = |(key, _): &(&Key, &Arc<K>)| {
+                key.namespace == namespace && key.name.starts_with(prefix)
+            };
+            state.objects.range(from..).take_while(same).map(|(_, o)| Arc::clone(o)).collect()
+        })
+    }
+
     /// The objects that name `uid` among their owners, ordered.
     #[must_use]
     pub fn owned_by(&self, uid: &str) -> Vec<Arc<K>> {
@@ -244,14 +209,21 @@ where
     /// The objects found under `value` in the index of this name; none when there is no such index.
     #[must_use]
     pub fn by(&self, index: &str, value: &str) -> Vec<Arc<K>> {
-        let at = self.shared.indexes.iter().position(|(name, _)| *name == index);
-        self.read(|state| state.pick(at.and_then(|at| state.by_index[at].get(value))))
+        self.read(|state| {
+            let found = state.by_index.iter().find(|((name, _), _)| *name == index);
+            state.pick(found.and_then(|(_, values)| values.get(value)))
+        })
     }
 
-    /// Calls `wake` for each key that `map` gives, for the object before and after each change.
+    /// Calls `wake` for each key that `map` gives for a change, from the object before and after.
     ///
-    /// `map` and `wake` run on the watch's task: they must be quick and must not wait.
-    pub fn subscribe(&self, map: impl Fn(&K) -> Vec<Key> + Send + Sync + 'static, wake: Wake) {
+    /// `map` and `wake` run on the watch's task, in the order of changes: they must be quick and
+    /// must not wait.
+    pub fn subscribe(
+        &self,
+        map: impl Fn(Option<&Arc<K>>, Option<&Arc<K>>) -> Vec<Key> + Send + Sync + 'static,
+        wake: Wake,
+    ) {
         let subscriber = Subscriber { map: Box::new(map), wake };
         self.shared.subscribers.lock().unwrap_or_else(PoisonError::into_inner).push(subscriber);
     }
@@ -298,8 +270,9 @@ where
         for subscriber in
             self.shared.subscribers.lock().unwrap_or_else(PoisonError::into_inner).iter()
         {
-            let objects = changes.iter().flat_map(|(old, new)| old.iter().chain(new.iter()));
-            let keys = objects.flat_map(|object| (subscriber.map)(object)).collect();
+            let keys = changes.iter();
+            let keys = keys.flat_map(|(old, new)| (subscriber.map)(old.as_ref(), new.as_ref()));
+            let keys = keys.collect();
             wakes.push((Arc::clone(&subscriber.wake), keys));
         }
         for (wake, keys) in wakes {
@@ -327,35 +300,35 @@ where
                 let listing = state.listing.take().unwrap_or_default();
                 state.synced = true;
                 state.last_list = state.lists_begun;
-                self.replace(state, listing)
+                Self::replace(state, listing)
             }
             Event::Apply(object) => {
                 let object = self.trimmed(object);
                 state.highest = state.highest.max(version_of(object.meta()));
                 let key = Key::of(object.meta());
-                self.put(state, key, Some(object)).into_iter().collect()
+                Self::put(state, key, Some(object)).into_iter().collect()
             }
             Event::Delete(object) => {
                 state.highest = state.highest.max(version_of(object.meta()));
                 let key = Key::of(object.meta());
-                self.put(state, key, None).into_iter().collect()
+                Self::put(state, key, None).into_iter().collect()
             }
         }
     }
 
-    fn replace(&self, state: &mut State<K>, listing: BTreeMap<Key, Arc<K>>) -> Vec<Change<K>> {
+    fn replace(state: &mut State<K>, listing: BTreeMap<Key, Arc<K>>) -> Vec<Change<K>> {
         let gone: Vec<Key> =
             state.objects.keys().filter(|key| !listing.contains_key(key)).cloned().collect();
         let mut changes: Vec<Change<K>> =
-            gone.into_iter().filter_map(|key| self.put(state, key, None)).collect();
+            gone.into_iter().filter_map(|key| Self::put(state, key, None)).collect();
         for (key, object) in listing {
-            changes.extend(self.put(state, key, Some(object)));
+            changes.extend(Self::put(state, key, Some(object)));
         }
         changes
     }
 
     /// Puts or removes one object with its index entries; `None` when nothing changed.
-    fn put(&self, state: &mut State<K>, key: Key, new: Option<Arc<K>>) -> Option<Change<K>> {
+    fn put(state: &mut State<K>, key: Key, new: Option<Arc<K>>) -> Option<Change<K>> {
         let old = state.objects.get(&key).cloned();
         if let (Some(old), Some(new)) = (&old, &new)
             && old.meta().uid == new.meta().uid
@@ -364,11 +337,11 @@ where
             return None;
         }
         if let Some(old) = &old {
-            self.index(state, &key, old, false);
+            state.index(&key, old, false);
         }
         match &new {
             Some(new) => {
-                self.index(state, &key, new, true);
+                state.index(&key, new, true);
                 state.objects.insert(key, Arc::clone(new));
             }
             None => {
@@ -376,18 +349,6 @@ where
             }
         }
         (old.is_some() || new.is_some()).then_some((old, new))
-    }
-
-    fn index(&self, state: &mut State<K>, key: &Key, object: &K, add: bool) {
-        let owners = object.meta().owner_references.iter().flatten();
-        for owner in owners {
-            enter(&mut state.by_owner, owner.uid.clone(), key, add);
-        }
-        for ((_, values), index) in self.shared.indexes.iter().zip(&mut state.by_index) {
-            for value in values(object) {
-                enter(index, value, key, add);
-            }
-        }
     }
 
     fn trimmed(&self, mut object: K) -> Arc<K> {
@@ -400,6 +361,19 @@ where
 
     fn read<R>(&self, read: impl FnOnce(&State<K>) -> R) -> R {
         read(&self.shared.state.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl<K: kube::Resource> State<K> {
+    fn index(&mut self, key: &Key, object: &K, add: bool) {
+        for owner in object.meta().owner_references.iter().flatten() {
+            enter(&mut self.by_owner, owner.uid.clone(), key, add);
+        }
+        for ((_, values), index) in &mut self.by_index {
+            for value in values(object) {
+                enter(index, value, key, add);
+            }
+        }
     }
 }
 
@@ -473,12 +447,24 @@ where
         self.read(|state| state.objects.values().map(|object| object.meta().clone()).collect())
     }
 
+    fn metas_in(&self, namespace: &str) -> Vec<ObjectMeta> {
+        self.in_namespace(namespace).iter().map(|object| object.meta().clone()).collect()
+    }
+
+    fn metas_owned_by(&self, uid: &str) -> Vec<ObjectMeta> {
+        self.owned_by(uid).iter().map(|object| object.meta().clone()).collect()
+    }
+
     fn meta(&self, key: &Key) -> Option<ObjectMeta> {
         self.get(&key.namespace, &key.name).map(|object| object.meta().clone())
     }
 
     fn subscribe_meta(&self, map: Concerns<ObjectMeta>, wake: Wake) {
-        self.subscribe(move |object| map(object.meta()), wake);
+        let of = |object: &Arc<K>| object.meta().clone();
+        let map = move |old: Option<&Arc<K>>, new: Option<&Arc<K>>| {
+            map(old.map(of).as_ref(), new.map(of).as_ref())
+        };
+        self.subscribe(map, wake);
     }
 }
 

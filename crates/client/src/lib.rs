@@ -13,15 +13,17 @@
 mod back_off;
 mod cache;
 pub mod endpoint;
+mod key;
 mod transport;
 mod writer;
 
 pub use kube;
 
 pub use back_off::BackOff;
-pub use cache::{AnyCache, Cache, Concerns, Expectation, Index, Key, Wake, version_of};
+pub use cache::{AnyCache, Cache};
+pub use key::{Concerns, Expectation, Index, Key, Wake, version_of};
 pub use transport::{https, in_process};
-pub use writer::{Merge, Preconditions, WriteError, Writer, Written};
+pub use writer::{Deletion, Merge, Preconditions, WriteError, Writer, Written};
 
 /// Who calls in-process: a request extension, which no socket can set.
 ///

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use crate::{Expectation, cache::parse_version};
+use crate::{Expectation, key::parse_version};
 
 /// Writes as one caller; clones share the connection.
 #[derive(Clone)]
@@ -40,6 +40,15 @@ pub struct Preconditions {
     pub uid: Option<String>,
     /// Nobody changed it since.
     pub resource_version: Option<String>,
+}
+
+/// How an object is deleted; the default leaves all to the object and its kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Deletion {
+    /// Seconds from asking to killing; `None` leaves the object's own.
+    pub grace_period_s: Option<i64>,
+    /// `Background`, `Foreground` or `Orphan`.
+    pub propagation_policy: Option<&'static str>,
 }
 
 /// Why a write was refused, by what the caller can do about it.
@@ -180,7 +189,7 @@ impl Writer {
         Ok(written(resource, namespace, &answer))
     }
 
-    /// Deletes an object if the preconditions hold; `None` leaves the object's own grace.
+    /// Deletes an object if the preconditions hold.
     ///
     /// # Errors
     ///
@@ -190,7 +199,7 @@ impl Writer {
         resource: &'static dyn Resource,
         (namespace, name): (&str, &str),
         preconditions: &Preconditions,
-        grace_period_s: Option<i64>,
+        how: &Deletion,
     ) -> Result<Written, WriteError> {
         let mut options = json!({"apiVersion": "v1", "kind": "DeleteOptions"});
         let mut conditions = serde_json::Map::new();
@@ -203,8 +212,11 @@ impl Writer {
         if !conditions.is_empty() {
             options["preconditions"] = Value::Object(conditions);
         }
-        if let Some(seconds) = grace_period_s {
+        if let Some(seconds) = how.grace_period_s {
             options["gracePeriodSeconds"] = json!(seconds);
+        }
+        if let Some(policy) = how.propagation_policy {
+            options["propagationPolicy"] = json!(policy);
         }
         let path = path(resource, namespace, Some(name), None);
         let answer = self.send(Method::DELETE, &path, "application/json", &options).await?;
@@ -244,6 +256,21 @@ impl Writer {
         self.send(Method::POST, &path, "application/json", &body).await.map(drop)
     }
 
+    /// Reads an object live: its uid, and since when it is being deleted.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`]; `NotFound` when there is none of this name.
+    pub async fn live(
+        &self,
+        resource: &'static dyn Resource,
+        (namespace, name): (&str, &str),
+    ) -> Result<(String, Option<String>), WriteError> {
+        let path = path(resource, namespace, Some(name), None);
+        let answer = self.request(Method::GET, &path, "application/json", Vec::new()).await?;
+        Ok((answer.metadata.uid, answer.metadata.deletion_timestamp))
+    }
+
     async fn send(
         &self,
         method: Method,
@@ -252,6 +279,16 @@ impl Writer {
         body: &Value,
     ) -> Result<Answer, WriteError> {
         let bytes = serde_json::to_vec(body).map_err(|e| WriteError::Unreadable(Box::new(e)))?;
+        self.request(method, path, content, bytes).await
+    }
+
+    async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        content: &str,
+        bytes: Vec<u8>,
+    ) -> Result<Answer, WriteError> {
         let request = Request::builder()
             .method(method)
             .uri(path)

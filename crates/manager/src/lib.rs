@@ -1,3 +1,29 @@
 //! Runs the controllers and the scheduler: caches -> view -> plan -> API writes.
+//!
+//! ```text
+//!   watches ─▶ Caches ─ keys ─▶ Queue ─▶ view ─▶ reconcile ─▶ carry out ─▶ API server
+//!      ▲          (no facts)    one a key   (pure, elsewhere)     │
+//!      └──────────────── a key waits until its own writes show ◀──┘
+//! ```
+//!
+//! The manager derives nothing: what a view holds comes straight from caches, and what a plan
+//! says is done as it stands. To add a controller, write its [`Controller`] under `controls/`
+//! and enter it in `controls::all`.
 
 #![forbid(unsafe_code)]
+
+mod caches;
+mod carry_out;
+mod controller;
+mod controls;
+mod queue;
+mod recorder;
+mod run;
+mod start;
+
+pub use caches::{Caches, Wakes};
+pub use controller::Controller;
+pub use start::{CACHES_CLIENT, Handle, Manager, Options, SCHEDULER_CLIENT, identity};
+
+#[cfg(test)]
+mod tests;

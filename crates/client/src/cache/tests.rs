@@ -23,7 +23,9 @@ fn pod(name: &str, uid: &str, version: u64, owner: &str) -> Pod {
 }
 
 fn cache() -> Cache<Pod> {
-    Cache::new(vec![("uid", |pod: &Pod| pod.metadata.uid.clone().into_iter().collect())], None)
+    let cache = Cache::new(None);
+    cache.add_index(("uid", |pod: &Pod| pod.metadata.uid.clone().into_iter().collect()));
+    cache
 }
 
 fn names(pods: &[Arc<Pod>]) -> String {
@@ -37,7 +39,10 @@ fn check(events: Vec<Event<Pod>>, expected: Expect) {
     let woken = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&woken);
     let wake = Arc::new(move |key: Key| log.lock().unwrap().push(key.name));
-    cache.subscribe(|pod| vec![Key::of(&pod.metadata)], wake);
+    cache.subscribe(
+        |old, new| old.or(new).map(|pod| Key::of(&pod.metadata)).into_iter().collect(),
+        wake,
+    );
     events.into_iter().for_each(|event| cache.apply(event));
     let text = format!(
         "synced {}\nall: {}\nowned by s: {}\nuid a1: {}\nwoken: {}\n",

@@ -1,0 +1,53 @@
+//! What a controller must say for the loop to run it.
+
+use std::sync::Arc;
+
+use client::Key;
+use controllers::Plan;
+use jiff::Timestamp;
+
+use crate::caches::{Caches, Wakes};
+
+/// One controller: what wakes it, what it sees, what it decides.
+pub trait Controller: Send + Sync + 'static {
+    /// Everything one decision depends on, at one instant.
+    type View: Send;
+
+    /// As its service account and the source of its events are called.
+    fn name(&self) -> &'static str;
+
+    /// Which kinds it reads, and which keys a change of an object concerns.
+    fn wakes(self: &Arc<Self>, wakes: &mut Wakes<'_>);
+
+    /// What there is to decide about this key; `None` when nothing is.
+    fn view(&self, key: &Key, caches: &Caches, now: Timestamp) -> Option<Self::View>;
+
+    /// The decision.
+    fn reconcile(&self, view: &Self::View) -> Plan;
+
+    /// Called after a plan was carried out, in whole or not; most have nothing to do then.
+    fn carried_out(&self, key: &Key, plan: &Plan, whole: bool) {
+        let _: (&Key, &Plan, bool) = (key, plan, whole);
+    }
+}
+
+/// A controller whose type of view is forgotten.
+pub(crate) trait Control: Send + Sync {
+    fn name(&self) -> &'static str;
+    fn decide(&self, key: &Key, caches: &Caches, now: Timestamp) -> Option<Plan>;
+    fn carried_out(&self, key: &Key, plan: &Plan, whole: bool);
+}
+
+impl<C: Controller> Control for C {
+    fn name(&self) -> &'static str {
+        Controller::name(self)
+    }
+
+    fn decide(&self, key: &Key, caches: &Caches, now: Timestamp) -> Option<Plan> {
+        self.view(key, caches, now).map(|view| self.reconcile(&view))
+    }
+
+    fn carried_out(&self, key: &Key, plan: &Plan, whole: bool) {
+        Controller::carried_out(self, key, plan, whole);
+    }
+}
