@@ -19,7 +19,7 @@ pub mod names;
 pub mod object;
 pub mod openapi;
 pub mod patch;
-mod prepare;
+pub mod prepare;
 pub mod quantity;
 pub mod resource;
 pub mod selector;

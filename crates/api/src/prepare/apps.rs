@@ -1,14 +1,55 @@
 //! What clients may not write: dropped, kept from the stored object, or set. The `apps` group.
 
-use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
+use k8s_openapi::api::apps::v1::{
+    ControllerRevision, RollingUpdateStatefulSetStrategy, StatefulSet, StatefulSetSpec,
+    StatefulSetStatus,
+};
 
+use super::{generation, metadata};
 use crate::resource::Part;
 
 pub(crate) fn controller_revision(
-    _: &mut ControllerRevision,
-    _: Option<&ControllerRevision>,
+    revision: &mut ControllerRevision,
+    old: Option<&ControllerRevision>,
     _: Part,
 ) {
+    metadata(&mut revision.metadata, old.map(|old| &old.metadata));
 }
 
-pub(crate) fn stateful_set(_: &mut StatefulSet, _: Option<&StatefulSet>, _: Part) {}
+pub(crate) fn stateful_set(set: &mut StatefulSet, old: Option<&StatefulSet>, part: Part) {
+    metadata(&mut set.metadata, old.map(|old| &old.metadata));
+    let old_spec = old.and_then(|old| old.spec.as_ref());
+    if let Some(spec) = &mut set.spec {
+        drop_max_unavailable(spec, old_spec);
+    }
+    match (old, part) {
+        (None, _) => {
+            generation(&mut set.metadata, None, true);
+            let status =
+                StatefulSetStatus { available_replicas: Some(0), ..StatefulSetStatus::default() };
+            set.status = Some(status);
+        }
+        (Some(old), Part::Main) => {
+            set.status.clone_from(&old.status);
+            generation(&mut set.metadata, Some(&old.metadata), set.spec != old.spec);
+        }
+        (Some(old), Part::Status) => set.spec.clone_from(&old.spec),
+    }
+}
+
+/// The gate `MaxUnavailableStatefulSet` is off in 1.36: the field stays only where it was stored.
+fn drop_max_unavailable(spec: &mut StatefulSetSpec, old: Option<&StatefulSetSpec>) {
+    let in_use = |spec: &StatefulSetSpec| {
+        let rolling = spec.update_strategy.as_ref().and_then(|own| own.rolling_update.as_ref());
+        rolling.is_some_and(|rolling| rolling.max_unavailable.is_some())
+    };
+    if old.is_some_and(in_use) {
+        return;
+    }
+    if let Some(strategy) = &mut spec.update_strategy
+        && let Some(RollingUpdateStatefulSetStrategy { max_unavailable, .. }) =
+            &mut strategy.rolling_update
+    {
+        *max_unavailable = None;
+    }
+}

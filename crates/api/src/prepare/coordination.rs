@@ -2,6 +2,9 @@
 
 use k8s_openapi::api::coordination::v1::Lease;
 
+use super::metadata;
 use crate::resource::Part;
 
-pub(crate) fn lease(_: &mut Lease, _: Option<&Lease>, _: Part) {}
+pub(crate) fn lease(lease: &mut Lease, old: Option<&Lease>, _: Part) {
+    metadata(&mut lease.metadata, old.map(|old| &old.metadata));
+}

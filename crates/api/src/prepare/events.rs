@@ -2,6 +2,9 @@
 
 use k8s_openapi::api::events::v1::Event;
 
+use super::metadata;
 use crate::resource::Part;
 
-pub(crate) fn event(_: &mut Event, _: Option<&Event>, _: Part) {}
+pub(crate) fn event(event: &mut Event, old: Option<&Event>, _: Part) {
+    metadata(&mut event.metadata, old.map(|old| &old.metadata));
+}

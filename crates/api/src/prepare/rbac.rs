@@ -2,17 +2,25 @@
 
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 
+use super::metadata;
 use crate::resource::Part;
 
 pub(crate) fn cluster_role_binding(
-    _: &mut ClusterRoleBinding,
-    _: Option<&ClusterRoleBinding>,
+    binding: &mut ClusterRoleBinding,
+    old: Option<&ClusterRoleBinding>,
     _: Part,
 ) {
+    metadata(&mut binding.metadata, old.map(|old| &old.metadata));
 }
 
-pub(crate) fn cluster_role(_: &mut ClusterRole, _: Option<&ClusterRole>, _: Part) {}
+pub(crate) fn cluster_role(role: &mut ClusterRole, old: Option<&ClusterRole>, _: Part) {
+    metadata(&mut role.metadata, old.map(|old| &old.metadata));
+}
 
-pub(crate) fn role_binding(_: &mut RoleBinding, _: Option<&RoleBinding>, _: Part) {}
+pub(crate) fn role_binding(binding: &mut RoleBinding, old: Option<&RoleBinding>, _: Part) {
+    metadata(&mut binding.metadata, old.map(|old| &old.metadata));
+}
 
-pub(crate) fn role(_: &mut Role, _: Option<&Role>, _: Part) {}
+pub(crate) fn role(role: &mut Role, old: Option<&Role>, _: Part) {
+    metadata(&mut role.metadata, old.map(|old| &old.metadata));
+}

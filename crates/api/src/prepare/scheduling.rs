@@ -2,6 +2,11 @@
 
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 
+use super::{generation, metadata};
 use crate::resource::Part;
 
-pub(crate) fn priority_class(_: &mut PriorityClass, _: Option<&PriorityClass>, _: Part) {}
+/// Nothing that a generation counts can change in a class.
+pub(crate) fn priority_class(class: &mut PriorityClass, old: Option<&PriorityClass>, _: Part) {
+    metadata(&mut class.metadata, old.map(|old| &old.metadata));
+    generation(&mut class.metadata, old.map(|old| &old.metadata), false);
+}

@@ -2,6 +2,9 @@
 
 use k8s_openapi::api::storage::v1::StorageClass;
 
+use super::metadata;
 use crate::resource::Part;
 
-pub(crate) fn storage_class(_: &mut StorageClass, _: Option<&StorageClass>, _: Part) {}
+pub(crate) fn storage_class(class: &mut StorageClass, old: Option<&StorageClass>, _: Part) {
+    metadata(&mut class.metadata, old.map(|old| &old.metadata));
+}

@@ -5,12 +5,14 @@ use k8s_openapi::api::core::v1::{
     Secret, Service, ServiceAccount,
 };
 
+use crate::field::Path;
+
 pub(crate) fn config_map(_: &ConfigMap, _: Option<&ConfigMap>) -> Vec<String> {
     Vec::new()
 }
 
 pub(crate) fn endpoints(_: &Endpoints, _: Option<&Endpoints>) -> Vec<String> {
-    Vec::new()
+    vec!["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice".to_owned()]
 }
 
 pub(crate) fn event(_: &Event, _: Option<&Event>) -> Vec<String> {
@@ -26,18 +28,38 @@ pub(crate) fn node(_: &Node, _: Option<&Node>) -> Vec<String> {
 }
 
 pub(crate) fn persistent_volume_claim(
-    _: &PersistentVolumeClaim,
+    claim: &PersistentVolumeClaim,
     _: Option<&PersistentVolumeClaim>,
 ) -> Vec<String> {
-    Vec::new()
+    let mut out = Vec::new();
+    if let Some(spec) = &claim.spec {
+        super::pod::claim_spec(spec, &Path::new("spec"), &mut out);
+    }
+    out
 }
 
-pub(crate) fn persistent_volume(_: &PersistentVolume, _: Option<&PersistentVolume>) -> Vec<String> {
-    Vec::new()
+pub(crate) fn persistent_volume(
+    volume: &PersistentVolume,
+    _: Option<&PersistentVolume>,
+) -> Vec<String> {
+    let spec = volume.spec.as_ref();
+    let recycled =
+        spec.and_then(|spec| spec.persistent_volume_reclaim_policy.as_deref()) == Some("Recycle");
+    if recycled {
+        let why = "The Recycle reclaim policy is deprecated. Instead, the recommended approach is \
+                   to use dynamic provisioning.";
+        vec![format!("spec.persistentVolumeReclaimPolicy: {why}")]
+    } else {
+        Vec::new()
+    }
 }
 
-pub(crate) fn pod(_: &Pod, _: Option<&Pod>) -> Vec<String> {
-    Vec::new()
+pub(crate) fn pod(pod: &Pod, old: Option<&Pod>) -> Vec<String> {
+    let unchanged = old.is_some_and(|old| old.spec == pod.spec);
+    match &pod.spec {
+        Some(spec) if !unchanged => super::pod::pod(spec, &pod.metadata, &Path::default()),
+        _ => Vec::new(),
+    }
 }
 
 pub(crate) fn secret(_: &Secret, _: Option<&Secret>) -> Vec<String> {
@@ -48,6 +70,16 @@ pub(crate) fn service_account(_: &ServiceAccount, _: Option<&ServiceAccount>) ->
     Vec::new()
 }
 
-pub(crate) fn service(_: &Service, _: Option<&Service>) -> Vec<String> {
-    Vec::new()
+pub(crate) fn service(service: &Service, _: Option<&Service>) -> Vec<String> {
+    let Some(spec) = &service.spec else { return Vec::new() };
+    let headless = spec.cluster_ip.as_deref() == Some("None");
+    let mut out = Vec::new();
+    if headless && spec.load_balancer_ip.is_some() {
+        let why = "ignored when `.spec.clusterIP` is set to \"None\"";
+        out.push(format!("spec.loadBalancerIP: {why}"));
+    }
+    if headless && spec.session_affinity.as_deref() == Some("ClientIP") {
+        out.push("spec.SessionAffinity is ignored for headless services".to_owned());
+    }
+    out
 }

@@ -7,6 +7,9 @@ pub(crate) mod coordination;
 pub(crate) mod core;
 pub(crate) mod discovery;
 pub(crate) mod events;
+mod pod;
 pub(crate) mod rbac;
 pub(crate) mod scheduling;
 pub(crate) mod storage;
+#[cfg(test)]
+mod tests;
