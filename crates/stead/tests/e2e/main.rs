@@ -1,0 +1,13 @@
+//! A person's view: stock kubectl against a real cluster on this machine. Needs root, kubectl,
+//! and the images of `cargo xtask images`; `cargo xtask ci` sees to all three.
+//!
+//! Clusters share this machine's ports and addresses, so the tests here run one after another,
+//! each holding a lock file.
+
+#![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "a test may end where it fails")]
+
+mod cluster;
+mod pattern;
+mod script;
+mod transcripts;
