@@ -7,15 +7,17 @@
 //!
 //! All of it is synchronous: what these need to know is in memory.
 
-use std::fmt;
+use std::{fmt, future::Future, pin::Pin};
 
 use api::{ApiError, Object, Resource};
 use bytes::Bytes;
 use client::Identity;
-use http::request::Parts;
+use http::{Request, Response, request::Parts};
 use jiff::Timestamp;
 use k8s_openapi::api::{authentication::v1::TokenRequest, core::v1::ServiceAccount};
 use rustls_pki_types::CertificateDer;
+
+use crate::answer::{Body, RequestBody};
 
 /// Tells who sent a request.
 pub trait Authenticator: fmt::Debug + Send + Sync {
@@ -161,6 +163,32 @@ pub trait Access: fmt::Debug + Send + Sync {
 
     /// A published document, as `/openid/v1/jwks`: content type and body.
     fn document(&self, path: &str) -> Option<(&'static str, Bytes)>;
+}
+
+/// A request that is not for the server but for what runs on a node: `pods/exec`, `services/proxy` …
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// Who; already allowed to.
+    pub user: Identity,
+    /// The kind: pods, services or nodes.
+    pub resource: &'static dyn Resource,
+    /// Empty for nodes.
+    pub namespace: String,
+    /// As in the URL: `name`, or `scheme:name:port` for proxies.
+    pub name: String,
+    /// `attach`, `exec`, `log`, `portforward` or `proxy`.
+    pub subresource: String,
+    /// What follows the subresource in the URL, without a leading slash.
+    pub path: String,
+}
+
+/// An answer that is still being made.
+pub type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, ApiError>> + Send>>;
+
+/// Carries requests to nodes and pods.
+pub trait Connect: fmt::Debug + Send + Sync {
+    /// Passes this request on. The request still bears hyper's upgrade, if it is one.
+    fn connect(&self, connection: Connection, request: Request<RequestBody>) -> Answering;
 }
 
 /// Where time and chance come from, so that a seed can replay a cluster.

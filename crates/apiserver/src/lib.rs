@@ -1,10 +1,54 @@
 //! HTTP -> authn -> authz -> admission -> store -> watch; discovery, OpenAPI, tables, proxying to nodes.
+//!
+//! ```text
+//!  socket ─▶ serve ─┐                                        ┌▶ list, watch ─▶ table
+//!                   ├▶ server: ids, identity, limits, rights ┼▶ write ─▶ admission ─▶ store
+//!  in-process ──────┘                                        ├▶ connect (exec, logs, proxies)
+//!                                                            └▶ document (health, discovery …)
+//! ```
+//!
+//! It knows the store; nobody else does.
 
 #![forbid(unsafe_code)]
 
+mod allocate;
+mod ambient;
+mod answer;
+mod body;
+mod bootstrap;
+mod call;
+mod codec;
 mod contract;
+mod discovery;
+mod dispatch;
+mod document;
+mod impersonate;
+mod limit;
+mod list;
+mod lookup;
+mod metrics;
+mod negotiate;
+mod path;
+mod query;
+mod serve;
+mod server;
+mod table;
+#[cfg(test)]
+mod tests;
+mod version;
+mod watch;
+mod write;
 
-pub use contract::{
-    Access, Admission, Ambient, Attributes, Authenticator, Authorizer, Decision, Operation,
-    Subject, Write,
+pub use self::{
+    allocate::Ranges,
+    ambient::System,
+    answer::{Body, BoxError, RequestBody},
+    bootstrap::Bootstrap,
+    contract::{
+        Access, Admission, Ambient, Answering, Attributes, Authenticator, Authorizer, Connect,
+        Connection, Decision, Operation, Subject, Write,
+    },
+    lookup::Lookup,
+    server::{ApiServer, Options},
+    version::Version,
 };

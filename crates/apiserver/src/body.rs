@@ -1,0 +1,51 @@
+//! Request bodies: collected up to a limit.
+
+use api::{ApiError, Reason};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, header};
+use http_body_util::BodyExt;
+
+use crate::answer::RequestBody;
+
+/// Upstream's limit of a request body in bytes.
+pub(crate) const BODY_MAX_BYTES: usize = 3 * 1024 * 1024;
+
+/// All of a body.
+///
+/// # Errors
+///
+/// 413 when it is longer than the limit, 400 when the client stops sending.
+pub(crate) async fn collect(headers: &HeaderMap, mut body: RequestBody) -> Result<Bytes, ApiError> {
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    if announced.and_then(|text| text.parse::<usize>().ok()).is_some_and(|n| n > BODY_MAX_BYTES) {
+        return Err(too_large());
+    }
+    let mut first = Bytes::new();
+    let mut more = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            ApiError::bad_request(format!("the body of the request could not be read: {error}"))
+        })?;
+        let Ok(chunk) = frame.into_data() else { continue };
+        if first.len() + more.len() + chunk.len() > BODY_MAX_BYTES {
+            return Err(too_large());
+        }
+        if first.is_empty() {
+            first = chunk;
+        } else {
+            more.extend_from_slice(&chunk);
+        }
+    }
+    if more.is_empty() {
+        return Ok(first);
+    }
+    let mut whole = BytesMut::with_capacity(first.len() + more.len());
+    whole.extend_from_slice(&first);
+    whole.extend_from_slice(&more);
+    Ok(whole.freeze())
+}
+
+fn too_large() -> ApiError {
+    let text = format!("Request entity too large: limit is {BODY_MAX_BYTES}");
+    ApiError::new(Reason::RequestEntityTooLarge, text)
+}

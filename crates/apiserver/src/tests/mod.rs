@@ -1,0 +1,7 @@
+//! Rows over the whole server, in-process, on a store in memory.
+
+mod answers;
+mod house;
+mod reads;
+mod watches;
+mod writes;
