@@ -15,6 +15,8 @@ mod archive;
 mod binary;
 mod config;
 mod credentials;
+mod folder;
+mod index;
 mod name;
 mod pull;
 mod store;

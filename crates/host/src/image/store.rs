@@ -2,12 +2,9 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, File, OpenOptions},
-    io::{self, Read, Write},
-    os::{
-        fd::AsRawFd,
-        unix::fs::{DirBuilderExt, OpenOptionsExt},
-    },
+    fs::{self, File},
+    io::{self, Read},
+    os::{fd::AsRawFd, unix::fs::DirBuilderExt},
     path::{Path, PathBuf},
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -16,18 +13,15 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use serde::{Deserialize, Serialize};
-
 use super::{
     Config, Fault, Images, Name,
     config::Document,
+    folder::{names_in, remove_folder},
+    index::{Entry, Index, is_id, read_index, write_durably},
     stream::{Hashed, Unpacked, digest},
     unpack::unpack,
 };
 use crate::runtime::{Image, ImageError};
-
-/// Format of the index; a newer one is refused.
-const FORMAT: u32 = 1;
 
 /// The folder and what memory knows of it.
 #[derive(Debug)]
@@ -47,28 +41,6 @@ struct State {
     wanted: BTreeMap<String, usize>,
     /// When containers were last seen to use an image. Absent since the start: never.
     used_at: BTreeMap<String, SystemTime>,
-}
-
-/// What the index file says.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-struct Index {
-    format: u32,
-    /// By config digest.
-    images: BTreeMap<String, Entry>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Entry {
-    /// Normalised names with tags.
-    tags: BTreeSet<String>,
-    /// Names with a manifest's digest.
-    digests: BTreeSet<String>,
-    /// Digests of uncompressed layers, lowest first.
-    layers: Vec<String>,
-    /// Bytes of the files in its layers.
-    size_bytes: u64,
-    /// Seconds since 1970.
-    added_at_s: u64,
 }
 
 /// An image that was just stored.
@@ -247,29 +219,6 @@ impl Images {
             state.index.images.values().flat_map(|entry| &entry.layers).collect();
         layers.into_iter().filter_map(|layer| self.store.layer_size(layer).ok()).sum()
     }
-}
-
-impl Index {
-    fn find(&self, reference: &str) -> Result<Option<String>, ImageError> {
-        if is_id(reference) {
-            return Ok(self.images.contains_key(reference).then(|| reference.to_owned()));
-        }
-        let name = Name::parse(reference)?;
-        let wanted = match &name.digest {
-            // A digest decides alone; the tag beside it is for people.
-            Some(digest) => format!("{}@{digest}", name.familiar()),
-            None => name.to_string(),
-        };
-        Ok(self
-            .images
-            .iter()
-            .find(|(_, entry)| entry.tags.contains(&wanted) || entry.digests.contains(&wanted))
-            .map(|(id, _)| id.clone()))
-    }
-}
-
-fn is_id(reference: &str) -> bool {
-    super::name::is_digest(reference)
 }
 
 impl Store {
@@ -561,74 +510,6 @@ impl Store {
     }
 }
 
-impl Index {
-    /// Adds an image or more names for one; a name that meant another image moves.
-    fn add(&mut self, id: String, new: Entry) {
-        for (other, entry) in &mut self.images {
-            if *other != id {
-                entry.tags.retain(|tag| !new.tags.contains(tag));
-            }
-        }
-        let entry = self.images.entry(id).or_insert_with(|| Entry {
-            tags: BTreeSet::new(),
-            digests: BTreeSet::new(),
-            ..new.clone()
-        });
-        entry.tags.extend(new.tags);
-        entry.digests.extend(new.digests);
-        self.format = FORMAT;
-    }
-}
-
 fn hex_of(digest: &str) -> &str {
     digest.strip_prefix("sha256:").unwrap_or(digest)
-}
-
-fn read_index(path: &Path) -> Result<Index, Fault> {
-    let bytes = match fs::read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Index::default()),
-        result => result.map_err(|source| Fault::system(path.display(), source))?,
-    };
-    let index: Index = serde_json::from_slice(&bytes)
-        .map_err(|error| Fault::Bad(format!("the index of images is damaged: {error}")))?;
-    if index.format > FORMAT {
-        return Err(Fault::Bad(format!(
-            "the index of images has format {}, this program knows {FORMAT}",
-            index.format
-        )));
-    }
-    Ok(index)
-}
-
-fn write_durably(folder: &Path, path: &Path, index: &Index) -> io::Result<()> {
-    let temporary = path.with_extension("new");
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-    file.write_all(&serde_json::to_vec_pretty(index)?)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    File::open(folder)?.sync_all()
-}
-
-fn names_in(folder: &Path) -> Result<Vec<String>, Fault> {
-    let failed = |source| Fault::system(folder.display(), source);
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder).map_err(failed)? {
-        names.push(entry.map_err(failed)?.file_name().to_string_lossy().into_owned());
-    }
-    Ok(names)
-}
-
-fn remove_folder(path: &Path) -> Result<(), Fault> {
-    let result = match fs::symlink_metadata(path) {
-        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(error) => Err(error),
-    };
-    match result {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(Fault::system(path.display(), error))
-        }
-        _ => Ok(()),
-    }
 }
