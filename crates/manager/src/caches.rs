@@ -214,6 +214,11 @@ impl Wakes<'_> {
         self.to_all.push((Arc::new(map), Arc::clone(&self.wake)));
     }
 
+    /// Is woken for this key when everything starts, whether or not there is such an object.
+    pub fn at_start(&mut self, key: Key) {
+        (self.wake)(key);
+    }
+
     /// Calls back once it is known which kinds are read.
     pub fn then(&mut self, learn: impl FnOnce(&Caches) + 'static) {
         self.then.push(Box::new(learn));

@@ -13,8 +13,13 @@ pub trait Controller: Send + Sync + 'static {
     /// Everything one decision depends on, at one instant.
     type View: Send;
 
-    /// As its service account and the source of its events are called.
+    /// As its service account is called.
     fn name(&self) -> &'static str;
+
+    /// As it signs its events; mostly its name.
+    fn component(&self) -> &'static str {
+        self.name()
+    }
 
     /// Which kinds it reads, and which keys a change of an object concerns.
     fn wakes(self: &Arc<Self>, wakes: &mut Wakes<'_>);
@@ -34,6 +39,7 @@ pub trait Controller: Send + Sync + 'static {
 /// A controller whose type of view is forgotten.
 pub(crate) trait Control: Send + Sync {
     fn name(&self) -> &'static str;
+    fn component(&self) -> &'static str;
     fn decide(&self, key: &Key, caches: &Caches, now: Timestamp) -> Option<Plan>;
     fn carried_out(&self, key: &Key, plan: &Plan, whole: bool);
 }
@@ -41,6 +47,10 @@ pub(crate) trait Control: Send + Sync {
 impl<C: Controller> Control for C {
     fn name(&self) -> &'static str {
         Controller::name(self)
+    }
+
+    fn component(&self) -> &'static str {
+        Controller::component(self)
     }
 
     fn decide(&self, key: &Key, caches: &Caches, now: Timestamp) -> Option<Plan> {

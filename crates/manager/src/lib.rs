@@ -23,7 +23,7 @@ mod start;
 
 pub use caches::{Caches, Wakes};
 pub use controller::Controller;
-pub use start::{CACHES_CLIENT, Handle, Manager, Options, SCHEDULER_CLIENT, identity};
+pub use start::{CACHES_CLIENT, Dns, Handle, Manager, Options, SCHEDULER_CLIENT, identity};
 
 #[cfg(test)]
 mod tests;

@@ -32,6 +32,8 @@ struct State {
     wanted: BTreeSet<Key>,
     working: BTreeSet<Key>,
     later: BTreeSet<(Instant, Key)>,
+    /// When each key in `later` is due: one time a key, so that neither grows without end.
+    due: BTreeMap<Key, Instant>,
     failures: BTreeMap<Key, u32>,
     /// When the bucket of retries is full again.
     retries_full_at: Option<Instant>,
@@ -48,12 +50,21 @@ impl Queue {
         }
     }
 
-    /// The key shall be looked at when this time has passed.
+    /// The key shall be looked at when this time has passed, or sooner where it waits already.
     pub(crate) fn add_after(&self, key: Key, wait: Duration) {
         if wait.is_zero() {
             return self.add(key);
         }
-        self.lock().later.insert((Instant::now() + wait, key));
+        let at = Instant::now() + wait;
+        let mut state = self.lock();
+        match state.due.get(&key).copied() {
+            Some(sooner) if sooner <= at => return,
+            Some(later) => drop(state.later.remove(&(later, key.clone()))),
+            None => (),
+        }
+        state.due.insert(key.clone(), at);
+        state.later.insert((at, key));
+        drop(state);
         self.changed.notify_one();
     }
 
@@ -119,6 +130,7 @@ impl Queue {
             && *due <= now
             && let Some((_, key)) = state.later.pop_first()
         {
+            state.due.remove(&key);
             if state.wanted.insert(key.clone()) && !state.working.contains(&key) {
                 state.ready.push_back(key);
             }

@@ -1,9 +1,13 @@
 //! Puts the caches, the controllers and the scheduler to work, and ends them together.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
 
 use client::{Identity, Key, Wake, Writer, kube};
-use controllers::statefulset;
+use controllers::{nodes::lifecycle::PodNetwork, statefulset};
 use jiff::Timestamp;
 use tokio::{sync::watch, task::JoinSet};
 
@@ -33,6 +37,20 @@ pub fn identity(name: &str) -> Identity {
     }
 }
 
+/// Reads the wall clock.
+pub(crate) type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// Where the cluster's DNS is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dns {
+    /// The address of the Service `kube-dns`, as pods have it in their resolv.conf.
+    pub cluster_ip: IpAddr,
+    /// Where the DNS server listens.
+    pub server: IpAddr,
+    /// And on which port.
+    pub port: u16,
+}
+
 /// How a manager is set up.
 #[derive(Clone)]
 pub struct Options {
@@ -46,12 +64,17 @@ pub struct Options {
     pub ca_pem: Arc<str>,
     /// The StatefulSet controller's own.
     pub statefulset: statefulset::Options,
+    /// The cluster's pod network, of which each node gets a part.
+    pub pods: PodNetwork,
+    /// Where the cluster's DNS is; `None` leaves `kube-dns` to someone else.
+    pub dns: Option<Dns>,
     /// Only these controllers, by name; `None` runs all, the scheduler included.
     pub only: Option<Vec<&'static str>>,
 }
 
 impl Options {
-    /// All controllers, five workers each, the system's clock.
+    /// All controllers but the one of `kube-dns`; five workers each, the system's clock, and
+    /// 10.244.0.0/16 for pods, as upstream's installers have it.
     #[must_use]
     pub fn new(ca_pem: &str, seed: u64) -> Self {
         Self {
@@ -60,6 +83,8 @@ impl Options {
             now: Arc::new(now),
             ca_pem: ca_pem.into(),
             statefulset: statefulset::Options::default(),
+            pods: PodNetwork { base: Ipv4Addr::new(10, 244, 0, 0), prefix: 16, node_prefix: 24 },
+            dns: None,
             only: None,
         }
     }
@@ -173,7 +198,8 @@ impl Manager {
         for (control, queue, workers) in entries {
             let name = control.name();
             let writer = Writer::new(clients(name), name);
-            let (recorder, record) = Recorder::new(name, writer.clone(), Arc::clone(&options.now));
+            let (recorder, record) =
+                Recorder::new(control.component(), writer.clone(), Arc::clone(&options.now));
             tasks.spawn(record);
             queues.push((name, Arc::clone(&queue)));
             let room = Arc::new(Room {

@@ -2,6 +2,7 @@
 
 mod fake;
 mod scheduling;
+mod together;
 
 use std::{sync::Arc, time::Duration};
 

@@ -4,10 +4,13 @@
 
 mod endpoints;
 mod garbage;
+mod kubedns;
 mod namespaces;
+mod nodes;
 mod scheduling;
 mod serviceaccounts;
 mod statefulset;
+mod volumes;
 
 use client::Key;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -27,6 +30,14 @@ pub(crate) fn all(table: &mut Table, options: &Options) {
     table.add(endpoints::Endpoints::legacy(), workers);
     table.add(serviceaccounts::Defaults::accounts(&options.ca_pem), workers);
     table.add(serviceaccounts::Defaults::certificates(&options.ca_pem), workers);
+    table.add(volumes::Claims::default(), workers);
+    table.add(volumes::Volumes, workers);
+    table.add(nodes::Lifecycle::new(options.pods, &options.now), workers);
+    table.add(nodes::Eviction, workers);
+    table.add(nodes::Orphans, workers);
+    if let Some(dns) = options.dns {
+        table.add(kubedns::KubeDns { dns }, 1);
+    }
     table.add(namespaces::Namespaces, workers);
     table.add(garbage::Garbage::default(), COLLECTORS);
     table.add(scheduling::Scheduling::default(), BINDERS);

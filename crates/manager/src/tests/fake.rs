@@ -78,6 +78,18 @@ impl Fake {
         self.lock().put(plural, object);
     }
 
+    /// Removes an object behind everyone's back.
+    pub(super) fn remove(&self, plural: &str, namespace: &str, name: &str) {
+        let path = Path {
+            namespace: namespace.to_owned(),
+            plural: plural.to_owned(),
+            name: name.to_owned(),
+            part: String::new(),
+        };
+        let mut inner = self.lock();
+        inner.answer(&Method::DELETE, &path, Value::Null, "the test");
+    }
+
     pub(super) fn get(&self, plural: &str, namespace: &str, name: &str) -> Option<Value> {
         let key = (plural.to_owned(), namespace.to_owned(), name.to_owned());
         self.lock().objects.get(&key).cloned()
