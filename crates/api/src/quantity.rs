@@ -344,7 +344,7 @@ fn scale(number: &str, base: i128, exponent: i32) -> Result<i128, QuantityError>
         nanos /= 10;
         ten += 1;
     }
-    nanos += i128::from(inexact || (nanos == 0 && digits != 0));
+    nanos = nanos.saturating_add(i128::from(inexact || (nanos == 0 && digits != 0)));
     let nanos = nanos.min(MAX_NANOS);
     Ok(if negative { -nanos } else { nanos })
 }
@@ -401,6 +401,7 @@ mod tests {
             ("1000000n", "1m"),
             ("9223372036854775808", "9223372036854775807"),
             ("100E", "9223372036854775807"),
+            ("1000000000000000000000000000001Ei", "9223372036854775807"),
             ("99999999999999999999999999999999999999999999", "9223372036854775807"),
             ("1e999999999", "9223372036854775807e0"),
         ] {
@@ -433,5 +434,30 @@ mod tests {
         assert_eq!((parse("-1.2").value(), parse("1u").milli_value()), (-2, 1));
         assert_eq!(parse("1u").round_up_to_milli().to_string(), "1m");
         assert!(!parse("1.5").is_whole() && parse("1500m") == Quantity::from_milli(1500));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_printed_is_read_again(
+            nanos in -MAX_NANOS..=MAX_NANOS,
+            whole in proptest::bool::ANY,
+            format in proptest::sample::select(vec![
+                Format::DecimalSi, Format::BinarySi, Format::DecimalExponent,
+            ]),
+        ) {
+            let nanos = if whole { nanos / NANOS * NANOS } else { nanos };
+            let quantity = Quantity { nanos, format };
+            let text = quantity.to_string();
+            let read = Quantity::parse(&text).unwrap();
+            proptest::prop_assert_eq!(read, quantity, "{}", text);
+            proptest::prop_assert_eq!(read.to_string(), text);
+        }
+
+        #[test]
+        fn no_text_panics(text in "[+-]?[0-9]{0,60}[.]?[0-9]{0,40}([eE][+-]?[0-9]{0,12}|[numkMGTPE]|[KMGTPE]i|[a-zA-Z]{0,2})") {
+            if let Ok(quantity) = Quantity::parse(&text) {
+                proptest::prop_assert!(Quantity::parse(&quantity.to_string()).is_ok(), "{}", text);
+            }
+        }
     }
 }

@@ -27,8 +27,6 @@ pub(crate) fn stateful_set(set: &mut StatefulSet) {
     text(&mut retention.when_scaled, "Retain");
     spec.service_name.get_or_insert_default();
     omit(&mut spec.min_ready_seconds);
-    omit(&mut spec.selector.match_labels);
-    omit(&mut spec.selector.match_expressions);
     omit(&mut spec.volume_claim_templates);
     pod::template(&mut spec.template);
     spec.volume_claim_templates.iter_mut().flatten().for_each(volume::persistent_volume_claim);

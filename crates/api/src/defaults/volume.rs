@@ -61,9 +61,11 @@ pub(super) fn volume(volume: &mut Volume) {
 }
 
 /// Whether no source is named at all, which means an emptyDir.
-fn is_empty(volume: &Volume) -> bool {
-    let bare = Volume { name: String::new(), ..Volume::default() };
-    Volume { name: String::new(), ..volume.clone() } == bare
+fn is_empty(volume: &mut Volume) -> bool {
+    let name = std::mem::take(&mut volume.name);
+    let empty = *volume == Volume::default();
+    volume.name = name;
+    empty
 }
 
 fn of_old_plugins(volume: &mut Volume) {

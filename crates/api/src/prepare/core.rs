@@ -45,6 +45,12 @@ pub(crate) fn namespace(namespace: &mut Namespace, old: Option<&Namespace>, part
     }
 }
 
+/// The change through `finalize`: only the finalizers of the spec are the client's.
+pub fn finalize(namespace: &mut Namespace, old: &Namespace) {
+    metadata(&mut namespace.metadata, Some(&old.metadata));
+    namespace.status.clone_from(&old.status);
+}
+
 /// A node may be created with its status: that is how nodes register.
 pub(crate) fn node(node: &mut Node, old: Option<&Node>, part: Part) {
     metadata(&mut node.metadata, old.map(|old| &old.metadata));

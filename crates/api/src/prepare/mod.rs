@@ -19,6 +19,7 @@ pub(crate) mod storage;
 #[cfg(test)]
 mod tests;
 
+pub use self::core::finalize;
 pub use qos::qos_class;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;

@@ -100,10 +100,15 @@ fn shape(spec: &StatefulSetSpec, at: At<'_>, out: &mut Report) {
     }
     let at_selector = at.field("selector");
     label_selector(&spec.selector, at_selector, out);
-    if is_empty(&spec.selector) {
+    // `selector: {}` and none at all are read as the same value; the second is what people write.
+    let absent = spec.selector == LabelSelector::default();
+    if absent {
+        out.required(at_selector, "");
+    } else if is_empty(&spec.selector) {
         let why = "empty selector is invalid for statefulset";
         out.invalid_object(at_selector, &spec.selector, why);
-    } else if !selects(&spec.selector, spec) {
+    }
+    if absent || !selects(&spec.selector, spec) {
         let meta = spec.template.metadata.as_ref();
         let labels = meta.and_then(|meta| meta.labels.clone()).unwrap_or_default();
         let template = at.field("template");

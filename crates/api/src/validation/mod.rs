@@ -21,7 +21,9 @@ mod report;
 pub(crate) mod scheduling;
 mod selector;
 pub(crate) mod storage;
+mod subresources;
 #[cfg(test)]
 mod tests;
 
 pub use metadata::{NameRule, metadata, name_rule};
+pub use subresources::{binding, delete_options, scale, token_request};

@@ -124,9 +124,16 @@ fn v8_service_name() {
 #[test]
 fn v9_selector() {
     created(
-        &[("/spec/selector", json!({}))],
+        &[("/spec/selector", Value::Null)],
         &expect![[r#"
-        spec.selector: Invalid value: {}: empty selector is invalid for statefulset
+            spec.selector: Required value
+            spec.template.metadata.labels: Invalid value: {"app":"web"}: `selector` does not match template `labels`
+        "#]],
+    );
+    created(
+        &[("/spec/selector", json!({"matchLabels": {}}))],
+        &expect![[r#"
+        spec.selector: Invalid value: {"matchLabels":{}}: empty selector is invalid for statefulset
     "#]],
     );
     created(
