@@ -1,7 +1,14 @@
 //! The only door to the kernel and to container runtimes; all `unsafe`; the pod keeper.
 
+mod container;
 pub mod image;
+pub mod keeper;
+pub mod keepers;
+mod mount;
 pub mod net;
 mod netlink;
 pub mod nft;
+mod preflight;
 pub mod runtime;
+
+pub use preflight::preflight;

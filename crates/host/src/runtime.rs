@@ -7,6 +7,7 @@
 use std::{collections::BTreeMap, net::IpAddr, os::fd::OwnedFd, path::PathBuf, time::SystemTime};
 
 use futures::{future::BoxFuture, stream::BoxStream};
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// A node's containers, images and pod networks.
@@ -81,7 +82,7 @@ pub trait Runtime: Send + Sync + 'static {
 }
 
 /// What a pod needs before its first container.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct PodConfig {
     /// `metadata.uid`.
     pub uid: String,
@@ -118,7 +119,7 @@ pub struct PodConfig {
 }
 
 /// A port of the node that leads to a pod.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostPort {
     /// On the node.
     pub host_port: u16,
@@ -131,7 +132,7 @@ pub struct HostPort {
 }
 
 /// Cgroup limits. `None` means none.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resources {
     /// Relative share of CPU time (v1 `cpu.shares`, 2..=262144).
     pub cpu_shares: Option<u64>,
@@ -187,7 +188,7 @@ pub struct ContainerConfig {
 }
 
 /// One mount of a container.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
     /// On the node.
     pub source: PathBuf,
@@ -200,7 +201,7 @@ pub struct Mount {
 }
 
 /// One device file of a container.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Device {
     /// On the node.
     pub source: PathBuf,
@@ -211,7 +212,7 @@ pub struct Device {
 }
 
 /// A container's rights.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Security {
     /// `None`: the image's user.
     pub user: Option<i64>,
@@ -238,7 +239,7 @@ pub struct Security {
 }
 
 /// Which system calls a container may make.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Seccomp {
     /// The runtime's default list.
     #[default]
@@ -273,7 +274,7 @@ pub struct PodState {
 }
 
 /// A container as its keeper knows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerState {
     /// 64 hexadecimal digits.
     pub id: String,
@@ -294,7 +295,7 @@ pub struct ContainerState {
 }
 
 /// How far a container is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ContainerPhase {
     /// Prepared, not started.
     Created,
@@ -435,6 +436,9 @@ pub enum RuntimeError {
     /// The container's settings cannot be carried out; upstream's CreateContainerError.
     #[error("{0}")]
     Create(String),
+    /// The pod asks for what its image contradicts; upstream's CreateContainerConfigError.
+    #[error("{0}")]
+    Config(String),
     /// The program could not be started; upstream's RunContainerError (StartError, exit 128).
     #[error("{0}")]
     Start(String),
