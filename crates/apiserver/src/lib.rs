@@ -29,6 +29,7 @@ mod lookup;
 mod metrics;
 mod negotiate;
 mod path;
+mod protobuf;
 mod query;
 mod serve;
 mod server;

@@ -19,7 +19,9 @@ use std::{
 use api::{ApiError, Reason, Resource, resource, status::About};
 use bytes::{Buf, Bytes};
 use client::Identity;
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts,
+};
 use http_body_util::BodyExt;
 use rustls_pki_types::CertificateDer;
 use store::{CommitError, Committed, Op, Store};
@@ -40,6 +42,7 @@ use crate::{
     metrics::Metrics,
     negotiate::Accept,
     path::Ask,
+    protobuf,
     query::Query,
     version::Version,
 };
@@ -232,7 +235,12 @@ impl ApiServer {
         if is_connect(&ask) {
             return self.connect(parts, body, ask, user, resource).await;
         }
-        let bytes = body::collect(&parts.headers, body).await?;
+        let mut bytes = body::collect(&parts.headers, body).await?;
+        if is_protobuf(&parts.headers) {
+            bytes = protobuf::to_json(&bytes)?;
+            let json = HeaderValue::from_static("application/json");
+            parts.headers.insert(header::CONTENT_TYPE, json);
+        }
         let call = Call {
             accept: Accept::choose(&parts.headers)?,
             headers: std::mem::take(&mut parts.headers),
@@ -307,6 +315,12 @@ impl ApiServer {
         let parts = std::mem::replace(parts, empty);
         connect.connect(connection, Request::from_parts(parts, body)).await
     }
+}
+
+fn is_protobuf(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = value.unwrap_or_default().split(';').next().unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case(protobuf::CONTENT_TYPE)
 }
 
 fn find(ask: &Ask) -> Result<&'static dyn Resource, ApiError> {
