@@ -15,6 +15,7 @@ pub mod field;
 pub mod fields;
 pub mod grace;
 pub mod kinds;
+pub mod managed;
 pub mod names;
 pub mod object;
 pub mod openapi;

@@ -89,6 +89,44 @@ fn shape(schema: &Value) -> String {
     }
 }
 
+/// Fields that Go holds by value (or lists that it always writes): they are there even when empty, so
+/// that nobody becomes their owner by setting something within.
+///
+/// Source: k8s.io/api v1.36, fields of struct type without a pointer.
+const BY_VALUE: &[&str] = &[
+    "*.metadata",
+    "*.spec",
+    "*.status",
+    "Container.resources",
+    "EphemeralContainer.resources",
+    "ContainerStatus.lastState",
+    "ContainerStatus.state",
+    "Endpoint.conditions",
+    "Event.deprecatedSource",
+    "Event.involvedObject",
+    "Event.regarding",
+    "Event.source",
+    "ClusterRoleBinding.roleRef",
+    "NodeDaemonEndpoints.kubeletEndpoint",
+    "NodeStatus.daemonEndpoints",
+    "NodeStatus.nodeInfo",
+    "PersistentVolumeClaimSpec.resources",
+    "PodSpec.containers",
+    "PreferredSchedulingTerm.preference",
+    "RoleBinding.roleRef",
+    "ServiceStatus.loadBalancer",
+    "StatefulSetSpec.template",
+    "StatefulSetSpec.updateStrategy",
+    "WeightedPodAffinityTerm.podAffinityTerm",
+];
+
+fn is_by_value(name: &str, field: &str, schema: &Value) -> bool {
+    let short = name.rsplit('.').next().unwrap();
+    let refers = shape(schema).starts_with('@');
+    let everywhere = refers && BY_VALUE.contains(&format!("*.{field}").as_str());
+    everywhere || BY_VALUE.contains(&format!("{short}.{field}").as_str())
+}
+
 fn fact_words(facts: &Map<String, Value>) -> String {
     let word = |key: &str| facts.get(key).and_then(Value::as_str);
     let mut out = String::new();
@@ -124,7 +162,10 @@ fn render() -> String {
         writeln!(out, "{name}{}", if atomic { " atomic" } else { "" }).unwrap();
         let fields: BTreeMap<&String, &Value> = fields.iter().collect();
         for (field, schema) in fields {
-            let words = known.get(field).map(fact_words).unwrap_or_default();
+            let mut words = known.get(field).map(fact_words).unwrap_or_default();
+            if is_by_value(&name, field, schema) {
+                words.push_str(" v");
+            }
             writeln!(out, " {field} {}{words}", shape(schema)).unwrap();
         }
     }

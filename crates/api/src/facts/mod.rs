@@ -119,6 +119,8 @@ pub struct Field {
     pub list: ListType,
     /// A map or object that apply treats as one value.
     pub atomic: bool,
+    /// Upstream always has it, if only empty: setting something within does not make one its owner.
+    pub by_value: bool,
     /// For strategic merge patches.
     pub strategy: Strategy,
 }
@@ -240,6 +242,7 @@ impl Types {
             shape,
             list: ListType::Atomic,
             atomic: false,
+            by_value: false,
             strategy: Strategy::default(),
         };
         for word in words {
@@ -261,6 +264,7 @@ impl Types {
                         }
                     }
                 }
+                None if word == "v" => field.by_value = true,
                 _ => {}
             }
         }

@@ -253,6 +253,21 @@ const DELETING: [(&str, &str, &str); 3] = [
     ("propagationPolicy", "string", "Whether and how garbage collection will be performed."),
 ];
 
+fn queries_of(action: &str) -> Vec<(&'static str, &'static str, &'static str)> {
+    let mut queries = Vec::new();
+    match action {
+        "post" | "put" => queries.extend([DRY_RUN, MANAGER, VALIDATION]),
+        "patch" => queries.extend([DRY_RUN, MANAGER, VALIDATION, FORCE]),
+        "delete" => queries.extend(std::iter::once(DRY_RUN).chain(DELETING)),
+        "deletecollection" => {
+            queries.extend(std::iter::once(DRY_RUN).chain(DELETING).chain(LISTING))
+        }
+        "list" => queries.extend(LISTING),
+        _ => {}
+    }
+    queries
+}
+
 struct Call<'a> {
     version: Version,
     kind: &'a dyn Resource,
@@ -275,18 +290,7 @@ impl Call<'_> {
             Some(sub) => (sub.group, sub.version, sub.kind),
             None => (names.group, names.version, names.kind),
         };
-        let mut queries: Vec<(&str, &str, &str)> = Vec::new();
-        match action {
-            "post" | "put" => queries.extend([DRY_RUN, MANAGER, VALIDATION]),
-            "patch" => queries.extend([DRY_RUN, MANAGER, VALIDATION, FORCE]),
-            "delete" => queries.extend(std::iter::once(DRY_RUN).chain(DELETING)),
-            "deletecollection" => {
-                queries.extend(std::iter::once(DRY_RUN).chain(DELETING).chain(LISTING))
-            }
-            "list" => queries.extend(LISTING),
-            _ => {}
-        }
-        let mut parameters: Vec<Value> = queries
+        let mut parameters: Vec<Value> = queries_of(action)
             .into_iter()
             .map(|(name, kind, text)| parameter(self.version, "query", name, kind, text))
             .collect();
