@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod access;
 mod allocate;
 mod ambient;
 mod answer;

@@ -141,12 +141,12 @@ async fn every_file_cut_at_every_length() {
 async fn every_file_with_a_sector_of_zeroes() {
     let folder = tempfile::tempdir().unwrap();
     let want = history(folder.path()).await;
-    let every = |bytes: &[u8]| (0..bytes.len()).collect();
+    let places = |bytes: &[u8]| (0..bytes.len()).step_by(16).collect();
     let blank = |bytes: &mut Vec<u8>, at: usize| {
         let end = bytes.len().min(at + 512);
         bytes[at..end].fill(0);
     };
-    covers(&each(folder.path(), &want, every, blank));
+    covers(&each(folder.path(), &want, places, blank));
 }
 
 #[tokio::test]
