@@ -37,14 +37,12 @@ impl Version {
 
 /// Every schema in the form of this version, lists and patches among them.
 fn schemas(version: Version) -> BTreeMap<String, Value> {
-    let facts = facts();
-    let mut out: BTreeMap<String, Value> = definitions()
-        .into_iter()
-        .map(|(name, schema)| {
-            let converted = definition(version, &name, &schema, &facts);
-            (name, converted)
-        })
-        .collect();
+    let (facts, all) = (facts(), definitions());
+    let converted = |(name, schema): (&String, &Value)| {
+        (name.clone(), definition(version, name, schema, &facts))
+    };
+    let mut out: BTreeMap<String, Value> = all.iter().map(converted).collect();
+    let head = convert(version, &all[&format!("{META}.APIGroupList")]);
     for kind in resource::all() {
         let names = kind.names();
         let name = schema_name(names.group, names.version, names.kind);
@@ -59,7 +57,7 @@ fn schemas(version: Version) -> BTreeMap<String, Value> {
             }
         }
         if kind.verbs().contains(&"list") {
-            out.insert(format!("{name}List"), list_schema(version, *kind, &name));
+            out.insert(format!("{name}List"), list_schema(version, *kind, &name, &head));
         }
     }
     for (group, v, kind) in [
@@ -141,9 +139,8 @@ fn convert(version: Version, schema: &Value) -> Value {
     Value::Object(out)
 }
 
-fn list_schema(version: Version, kind: &dyn Resource, item: &str) -> Value {
+fn list_schema(version: Version, kind: &dyn Resource, item: &str, head: &Value) -> Value {
     let names = kind.names();
-    let head = convert(version, &definitions()[&format!("{META}.APIGroupList")]);
     let list = format!("{}List", names.kind);
     let metadata = json!({"$ref": format!("#/$defs/{META}.ListMeta"), "description": "Standard list metadata."});
     json!({
@@ -451,13 +448,12 @@ fn render_v2() -> Value {
     json!({"swagger": "2.0", "info": info(), "paths": paths, "definitions": schemas})
 }
 
-fn render_v3(root: &str) -> Value {
-    let schemas = schemas(Version::V3);
+fn render_v3(root: &str, schemas: &BTreeMap<String, Value>) -> Value {
     let mut paths = Map::new();
     let mut wanted = BTreeSet::new();
     for kind in resource::all() {
         if kind.names().root().trim_start_matches('/') == root {
-            paths.extend(paths_of(Version::V3, *kind, &schemas));
+            paths.extend(paths_of(Version::V3, *kind, schemas));
         }
     }
     let mut open = vec![Value::Object(paths.clone())];
@@ -490,7 +486,8 @@ fn inflate(gzip: &[u8]) -> Option<Vec<u8>> {
 fn documents_are_up_to_date() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/openapi/generated");
     let mut documents = vec![("v2", render_v2())];
-    documents.extend(FILES.iter().map(|(path, file)| (*file, render_v3(path))));
+    let schemas = schemas(Version::V3);
+    documents.extend(FILES.iter().map(|(path, file)| (*file, render_v3(path, &schemas))));
     for (file, document) in documents {
         let path = folder.join(format!("{file}.json.gz"));
         let wanted = serde_json::to_vec(&document).unwrap();
