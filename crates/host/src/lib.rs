@@ -8,6 +8,7 @@ mod mount;
 pub mod net;
 mod netlink;
 pub mod nft;
+pub mod node;
 mod preflight;
 pub mod runtime;
 

@@ -22,7 +22,10 @@ use super::{
     spec,
     user::User,
 };
-use crate::mount::{self as mounts, Attribute};
+use crate::{
+    mount::{self as mounts, Attribute},
+    runtime::Device,
+};
 
 /// What the keeper hands to the process it has just cloned.
 #[derive(Debug)]
@@ -58,6 +61,9 @@ fn prepare(first: First<'_>) -> Result<(Plan, User), Failure> {
     step("setsid", nix::unistd::setsid())?;
     let shm = first.shm.map(shared_memory).transpose()?;
     let shared = shared_sources(&plan)?;
+    let stat = |device: &Device| nix::sys::stat::stat(&device.source);
+    let numbers = plan.devices.iter().map(stat).collect::<Result<Vec<_>, _>>();
+    let numbers = step("look at devices", numbers)?;
     let folder = step("open folder", fs::File::open(first.folder))?;
     step("unshare", unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWCGROUP))?;
     step("set propagation", mounts::propagate(Path::new("/"), MsFlags::MS_SLAVE))?;
@@ -88,7 +94,7 @@ fn prepare(first: First<'_>) -> Result<(Plan, User), Failure> {
     if let Some(linux) = spec.linux() {
         step("set propagation of root", filesystem.adjust_root_mount_propagation(linux))?;
     }
-    seal(&plan)?;
+    seal(&plan, &numbers)?;
     let user = plan.first_user(&folder).map_err(Failure::Create)?;
     match first.console {
         Some(console) => open_console(console, true, &user)?,
@@ -160,7 +166,7 @@ fn mount_root(folder: &Path, plan: &Plan) -> Result<PathBuf, Failure> {
 }
 
 /// Takes away what the container must not touch. The calling process is inside it.
-fn seal(plan: &Plan) -> Result<(), Failure> {
+fn seal(plan: &Plan, numbers: &[libc::stat]) -> Result<(), Failure> {
     for wanted in &plan.mounts {
         let flag = match wanted.propagation.as_deref() {
             Some("HostToContainer") => MsFlags::MS_SLAVE,
@@ -168,6 +174,13 @@ fn seal(plan: &Plan) -> Result<(), Failure> {
             _ => MsFlags::MS_PRIVATE,
         };
         step("set propagation", mounts::propagate(Path::new(&wanted.target), flag))?;
+    }
+    for (position, device) in plan.devices.iter().enumerate() {
+        let target = Path::new(&device.target);
+        step(
+            &format!("make device {}", device.target),
+            make_device(numbers[position], position, target),
+        )?;
     }
     if plan.security.privileged {
         return Ok(());
@@ -185,6 +198,26 @@ fn seal(plan: &Plan) -> Result<(), Failure> {
         step("seal root", mounts::set_attribute(None, Path::new("/"), Attribute::ReadOnly, false))?;
     }
     Ok(())
+}
+
+/// A device file at `target`, with the node's numbers, owner and mode, but a file of its own:
+/// what the container does to it does not reach the node's. (`access` is as in the mode: who is
+/// root inside may read and write.)
+fn make_device(like: libc::stat, position: usize, target: &Path) -> io::Result<()> {
+    use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmodat, mknod};
+    let kind = SFlag::from_bits_truncate(like.st_mode) & SFlag::S_IFMT;
+    if !matches!(kind, SFlag::S_IFCHR | SFlag::S_IFBLK) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a device node"));
+    }
+    // Made where device files still work; the name goes, the mount stays.
+    let hidden = PathBuf::from(format!("/dev/.device-{position}"));
+    let mode = Mode::from_bits_truncate(like.st_mode);
+    mknod(&hidden, kind, mode, like.st_rdev)?;
+    fchmodat(None, &hidden, mode, FchmodatFlags::FollowSymlink)?;
+    std::os::unix::fs::chown(&hidden, Some(like.st_uid), Some(like.st_gid))?;
+    mounts::make_target(target, Path::new("/dev/null"))?;
+    mount(Some(&hidden), target, NONE, MsFlags::MS_BIND, NONE)?;
+    fs::remove_file(hidden)
 }
 
 const NONE: Option<&str> = None;

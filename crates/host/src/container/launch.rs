@@ -124,14 +124,21 @@ pub(crate) fn die_with_keeper() -> io::Result<()> {
     prctl(libc::PR_SET_PDEATHSIG, libc::c_ulong::from(libc::SIGKILL.unsigned_abs()))
 }
 
-/// Lowers or raises how readily the kernel kills this process. Lowering may not be allowed: then
-/// it stays as it is.
+/// Sets how readily the kernel kills this process, 0 where nothing is wished: the keeper's own
+/// value is not for its children. Lowering may not be allowed: then it stays as it is.
 pub(crate) fn adjust_oom_score(wanted: Option<i32>) {
-    if let Some(score) = wanted
-        && let Err(error) = fs::write("/proc/self/oom_score_adj", score.to_string())
-    {
+    let score = wanted.unwrap_or(0);
+    if let Err(error) = fs::write("/proc/self/oom_score_adj", score.to_string()) {
         tracing::trace!(score, %error, "oom_score_adj left as it is");
     }
+}
+
+/// As many open files as the hard limit allows, which is never raised: what containerd's service
+/// has always given to containers.
+fn raise_open_files() -> nix::Result<()> {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
 }
 
 /// Enters the working directory, becomes the user, gives up rights, and runs the program.
@@ -155,6 +162,7 @@ fn prepare(plan: &Plan, args: &[String], tty: bool, user: &User) -> Result<Failu
     let filters = seccomp::compile(wanted, capabilities).map_err(Failure::Create)?;
     let env = environment(plan, tty, user);
     umask(Mode::from_bits_truncate(0o022));
+    raise_open_files().map_err(|e| Failure::create("set open files", &e))?;
     enter_directory(&plan.cwd)?;
     let failed = |what: &str, error: &dyn std::fmt::Display| Failure::create(what, error);
     let groups: Vec<_> = user.groups.iter().copied().map(Gid::from_raw).collect();

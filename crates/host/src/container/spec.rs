@@ -97,9 +97,6 @@ pub(crate) fn build(
             .map_or(&mount.source, |(_, path)| path);
         mounts.push(bind(source, &mount.target, mount.read_only, privileged)?);
     }
-    for device in &plan.devices {
-        mounts.push(bind(&device.source, &device.target, !device.access.contains('w'), true)?);
-    }
     let shared =
         plan.mounts.iter().any(|mount| mount.propagation.as_deref() == Some("Bidirectional"));
     let devices = if privileged { host_devices(Path::new("/dev")) } else { Vec::new() };

@@ -86,6 +86,18 @@ impl Keepers {
         })
     }
 
+    /// Removes the instance's control groups, for when it is taken down. Groups of pods that live
+    /// stay, and their keepers with them.
+    pub fn remove_groups(&self) {
+        if self.inner.lock_pods().values().any(|pod| pod.alive) {
+            return;
+        }
+        let top = &self.inner.options.cgroup;
+        if let Err(error) = self.inner.hierarchies.remove(top) {
+            tracing::warn!(group = top, %error, "control group stays");
+        }
+    }
+
     /// Removes an exited container's files.
     pub(super) async fn remove_container_files(
         &self,

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where something is missing")]
 
 mod life;
+mod node;
 mod rights;
 mod streams;
 mod world;

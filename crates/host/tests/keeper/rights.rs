@@ -1,9 +1,12 @@
 //! What containers may and may not do.
 
-use std::{fs, os::fd::AsRawFd};
+use std::{
+    fs,
+    os::{fd::AsRawFd, unix::fs::PermissionsExt},
+};
 
 use expect_test::{Expect, expect};
-use host::runtime::{ContainerConfig, Mount, Seccomp};
+use host::runtime::{ContainerConfig, Device, Mount, Seccomp};
 
 use crate::world::{POD, World, keeper_pid};
 
@@ -172,5 +175,85 @@ async fn shared_processes_see_each_other() {
     let (_, log) = world.run(second).await;
     assert_eq!(log, "stdout F 1\nstdout F mark\nstdout F 77\nstdout F 1\n");
     world.keepers.stop_container(POD, &first.id, None, 0).await.unwrap();
+    world.keepers.remove_pod(POD).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mounts_travel_as_far_as_asked() {
+    use nix::mount::{MntFlags, MsFlags, mount, umount2};
+    let dir = tempfile::tempdir().unwrap();
+    let none: Option<&str> = None;
+    let make = |path: &std::path::Path| {
+        fs::create_dir_all(path).unwrap();
+        mount(Some("x"), path, Some("tmpfs"), MsFlags::empty(), none).unwrap();
+    };
+    let volume = dir.path().join("volume");
+    make(&volume);
+    mount(none, &volume, none, MsFlags::MS_SHARED, none).unwrap();
+    let world = World::with_pod().await;
+    let at = |target: &str, propagation: &str| Mount {
+        source: volume.clone(),
+        target: target.to_owned(),
+        read_only: false,
+        propagation: Some(propagation.to_owned()),
+    };
+    let mut config = World::container("sleep 1000");
+    config.security.privileged = true;
+    config.mounts =
+        vec![at("/both", "Bidirectional"), at("/in", "HostToContainer"), at("/none", "None")];
+    let container = world.start(config).await;
+    make(&volume.join("host"));
+    fs::write(volume.join("host/file"), "").unwrap();
+    assert_eq!(
+        world.exec(&container.id, "ls /both/host /in/host /none/host").await.1,
+        "/both/host:\nfile\n\n/in/host:\nfile\n\n/none/host:\n"
+    );
+    let script =
+        "mkdir /both/inner && mount -t tmpfs x /both/inner && touch /both/inner/file; ls /in/inner";
+    assert_eq!(world.exec(&container.id, script).await.1, "file\n");
+    assert!(volume.join("inner/file").exists());
+    world.keepers.remove_pod(POD).await.unwrap();
+    let left = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(
+        !left.contains(world.dir.path().to_str().unwrap()),
+        "nothing of the pod is mounted on the node"
+    );
+    for path in [volume.join("inner"), volume.join("host"), volume] {
+        umount2(&path, MntFlags::MNT_DETACH).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_nodes_own_namespaces() {
+    let world = World::new().await;
+    let mut config = world.pod_config();
+    (config.host_network, config.host_ipc, config.host_pid) = (true, true, true);
+    let (_, net) = world.keepers.run_pod(config, Vec::new()).await.unwrap();
+    assert!(net.is_none());
+    let spaces = "for n in net ipc uts pid mnt; do readlink /proc/self/ns/$n; done; ls -d /sys/class/net/lo; cat /proc/self/oom_score_adj";
+    let (code, log) = world.run(World::container(spaces)).await;
+    let own = |name: &str| {
+        fs::read_link(format!("/proc/self/ns/{name}")).unwrap().to_str().unwrap().to_owned()
+    };
+    let mut lines = log.lines().map(|line| line.trim_start_matches("stdout F "));
+    for name in ["net", "ipc", "uts", "pid"] {
+        assert_eq!(lines.next(), Some(own(name).as_str()));
+    }
+    assert_ne!(lines.next(), Some(own("mnt").as_str()));
+    assert_eq!((lines.next(), lines.next(), code), (Some("/sys/class/net/lo"), Some("0"), 0));
+    let script =
+        "head -c 1 /dev/chosen | wc -c; chmod 600 /dev/chosen && head -c 1 /disk/chosen | wc -c";
+    let mut device = World::container(script);
+    device.attempt = 1;
+    let at = |target: &str| Device {
+        source: "/dev/zero".into(),
+        target: target.to_owned(),
+        access: "rwm".to_owned(),
+    };
+    device.devices = vec![at("/dev/chosen"), at("/disk/chosen")];
+    let (code, log) = world.run(device).await;
+    assert_eq!((code, log.as_str()), (0, "stdout F 1\nstdout F 1\n"));
+    let mode = fs::metadata("/dev/zero").unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o666, "the node's file is untouched");
     world.keepers.remove_pod(POD).await.unwrap();
 }

@@ -75,11 +75,15 @@ impl World {
 
     /// Waits, by wake-ups, until the container has ended.
     pub(crate) async fn ended(&self, id: &str) -> ContainerState {
+        Self::ended_in(&self.keepers, id).await
+    }
+
+    pub(crate) async fn ended_in(keepers: &Keepers, id: &str) -> ContainerState {
         use futures::StreamExt;
-        let mut wakes = self.keepers.wakes();
+        let mut wakes = keepers.wakes();
         let look = async {
             loop {
-                let pod = self.keepers.pod(POD).unwrap();
+                let pod = keepers.pod(POD).unwrap();
                 let found =
                     pod.containers.into_iter().find(|container| container.id == id).unwrap();
                 if matches!(found.phase, ContainerPhase::Exited { .. }) {
@@ -127,6 +131,8 @@ impl Drop for World {
                 kill(pid);
             }
         }
+        // Of pods that a test did remove; those of a failed test stay for a look.
+        self.keepers.remove_groups();
     }
 }
 
@@ -159,7 +165,7 @@ pub(crate) async fn read(fd: OwnedFd) -> String {
     tokio::time::timeout(PATIENCE, reading).await.expect("the stream ends").unwrap()
 }
 
-fn options(dir: &Path) -> KeeperOptions {
+pub(crate) fn options(dir: &Path) -> KeeperOptions {
     let hash = dir.file_name().unwrap().to_str().unwrap().trim_start_matches('.').to_owned();
     KeeperOptions {
         data_dir: dir.to_path_buf(),
