@@ -3,7 +3,7 @@
 //! It is a thread of its own, because the journal blocks. While it syncs one batch, the next gathers.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, PoisonError},
 };
@@ -58,7 +58,7 @@ struct Batch {
     accepted: Vec<Accepted>,
     doubtful: Vec<Doubtful>,
     /// Revisions of the keys that the batch writes; `None` where it deletes.
-    touched: HashMap<Arc<str>, Option<u64>>,
+    touched: BTreeMap<Arc<str>, Option<u64>>,
     bytes: usize,
     taken: usize,
 }
@@ -106,7 +106,7 @@ impl<J: Journal> Writer<J> {
         batch: &mut Batch,
     ) {
         let state = self.shared.state();
-        let mut touched_now: HashMap<&str, Option<u64>> = HashMap::new();
+        let mut touched_now: BTreeMap<&str, Option<u64>> = BTreeMap::new();
         for op in &ops {
             let in_batch = batch.touched.get(op.key.as_str()).copied();
             let found =
