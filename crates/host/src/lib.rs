@@ -13,3 +13,4 @@ mod preflight;
 pub mod runtime;
 
 pub use preflight::preflight;
+pub mod volume;
