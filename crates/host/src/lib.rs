@@ -11,6 +11,6 @@ pub mod nft;
 pub mod node;
 mod preflight;
 pub mod runtime;
+pub mod volume;
 
 pub use preflight::preflight;
-pub mod volume;

@@ -96,7 +96,9 @@ pub fn unmount_below(folder: &Path) -> io::Result<()> {
         if let Err(error) = umount2(&path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
             let what = format!("unmount {}: {error}", path.display());
             let error = io::Error::new(io::Error::from(error).kind(), what);
-            result = result.and_then(|()| Err(error));
+            if result.is_ok() {
+                result = Err(error);
+            }
         }
     }
     result

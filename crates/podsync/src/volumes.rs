@@ -56,7 +56,7 @@ pub enum VolumeWish {
 }
 
 /// One file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct FileWish {
     /// Permission bits.
     pub mode: u32,
@@ -65,7 +65,7 @@ pub struct FileWish {
 }
 
 /// What is in a file.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Content {
     /// These bytes.
     Bytes(Vec<u8>),
