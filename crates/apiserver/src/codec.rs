@@ -191,6 +191,11 @@ pub(crate) fn metadata(bytes: &[u8]) -> Result<&RawValue, ApiError> {
 
 /// Stored bytes with another version in their metadata.
 pub(crate) fn at_revision(bytes: &Bytes, revision: u64) -> Result<Bytes, ApiError> {
+    Ok(filled(&stamp_of(bytes)?, revision))
+}
+
+/// Stored bytes with a hole where their version stands.
+pub(crate) fn stamp_of(bytes: &Bytes) -> Result<Stamp, ApiError> {
     const KEY: &str = "\"resourceVersion\":\"";
     let metadata = metadata(bytes)?.get();
     let none = || ApiError::internal("a stored object has no version");
@@ -198,8 +203,7 @@ pub(crate) fn at_revision(bytes: &Bytes, revision: u64) -> Result<Bytes, ApiErro
     let end = start + metadata[start..].find('"').ok_or_else(none)?;
     // The raw value is a slice of the bytes, so its place in them is known.
     let offset = metadata.as_ptr() as usize - bytes.as_ptr() as usize;
-    let stamp = Stamp { before: bytes.slice(..offset + start), after: bytes.slice(offset + end..) };
-    Ok(filled(&stamp, revision))
+    Ok(Stamp { before: bytes.slice(..offset + start), after: bytes.slice(offset + end..) })
 }
 
 /// A row and the object in it.

@@ -30,10 +30,12 @@ mod lookup;
 mod metrics;
 mod negotiate;
 mod path;
+mod plugins;
 mod protobuf;
 mod query;
 mod serve;
 mod server;
+mod sweep;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -51,6 +53,7 @@ pub use self::{
         Connection, Decision, Operation, Subject, Write,
     },
     lookup::Lookup,
+    plugins::Plugins,
     server::{ApiServer, Options},
     version::Version,
 };

@@ -21,7 +21,7 @@ use tower::Service;
 
 use crate::{
     Access, Ambient, ApiServer, Attributes, Authenticator, Authorizer, Body, Bootstrap, Decision,
-    Options,
+    Options, Plugins,
 };
 
 /// Everyone is an administrator, but for what `denied` says.
@@ -148,9 +148,15 @@ impl House {
         let ambient = Arc::new(Still::default());
         let mut options = Options::new(doubles.clone(), doubles.clone(), doubles.clone());
         options.ambient = ambient.clone();
+        options.admission = vec![Arc::new(Plugins::new(store.clone(), ambient.clone()))];
         let server = ApiServer::new(store, options);
         let advertise = "192.0.2.1:6443".parse().unwrap();
-        server.bootstrap(Bootstrap { advertise, objects: Vec::new() }).await.unwrap();
+        let account: ServiceAccount = serde_json::from_value(serde_json::json!({
+            "metadata": { "name": "default", "namespace": "default" },
+        }))
+        .unwrap();
+        let objects: Vec<Box<dyn Object>> = vec![Box::new(account)];
+        server.bootstrap(Bootstrap { advertise, objects }).await.unwrap();
         Self { server, doubles, journal, ambient }
     }
 

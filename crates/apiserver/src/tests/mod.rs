@@ -2,6 +2,7 @@
 
 mod answers;
 mod house;
+mod https;
 mod reads;
 mod watches;
 mod writes;

@@ -266,6 +266,48 @@ async fn w6_patches() {
 }
 
 #[tokio::test]
+async fn s_server_side_apply() {
+    let house = House::open().await;
+    let path = format!("{MAPS}/a");
+    let media = [("content-type", "application/apply-patch+yaml")];
+    let apply = async |manager: &str, value: &str, query: &str| {
+        let body = format!("apiVersion: v1\nkind: ConfigMap\ndata: {{k: '{value}'}}\n");
+        let path = format!("{path}?fieldManager={manager}{query}");
+        house.send("PATCH", &path, &media, body).await
+    };
+    assert_eq!(apply("one", "1", "").await.code, 201);
+    let first = house.get(&path).await.text();
+    assert_eq!(apply("one", "1", "").await.text(), first);
+    check(
+        &apply("two", "2", "").await.line(),
+        expect![[r#"409 Conflict: Apply failed with 1 conflict: conflict with "one": .data.k"#]],
+    );
+    let forced = apply("two", "2", "&force=true").await.json();
+    assert_eq!(forced["data"]["k"], "2");
+    let managers = |object: &Value| {
+        let entries = object["metadata"]["managedFields"].as_array().unwrap().iter();
+        let words = entries.map(|entry| {
+            format!(
+                "{} {}",
+                entry["manager"].as_str().unwrap(),
+                entry["operation"].as_str().unwrap()
+            )
+        });
+        words.collect::<Vec<_>>().join(", ")
+    };
+    assert_eq!(managers(&forced), "two Apply");
+    let third = format!("{path}?fieldManager=three");
+    let merged = house.merge(&third, &json!({ "data": { "z": "1" } })).await;
+    assert_eq!(managers(&merged.json()), "two Apply, three Update");
+    check(
+        &house.send("PATCH", &path, &media, "{}").await.line(),
+        expect![[
+            r#"422 Invalid: PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch"#
+        ]],
+    );
+}
+
+#[tokio::test]
 async fn w8_scale() {
     let house = House::open().await;
     let sets = "/apis/apps/v1/namespaces/default/statefulsets";
@@ -365,6 +407,43 @@ async fn w10_both_event_groups_show_the_same() {
     assert_eq!(list["items"][0]["note"], "m");
     let list = house.get("/api/v1/events?fieldSelector=involvedObject.name%3Dq").await.json();
     assert_eq!(list["items"], json!([]));
+}
+
+#[tokio::test]
+async fn w10_events_live_an_hour() {
+    let house = House::open().await;
+    let path = "/api/v1/namespaces/default/events";
+    let event = |name: &str| {
+        json!({ "metadata": { "name": name },
+        "involvedObject": { "kind": "Pod", "name": "p", "namespace": "default" } })
+    };
+    house.post(path, &event("old")).await;
+    let server = house.server.clone();
+    let sweep = tokio::spawn(async move { server.background(std::future::pending()).await });
+    house.pass(3601);
+    let version = house.get(path).await.json()["metadata"]["resourceVersion"].clone();
+    // Its watch wakes the sweep, which then looks at the clock.
+    house.post(path, &event("new")).await;
+    let watch = format!("{path}?watch=1&resourceVersion={}", version.as_str().unwrap());
+    let mut lines = super::house::Lines::of(house.raw("GET", &watch, &[], "").await);
+    let mut seen = vec![lines.line().await, lines.line().await];
+    seen.sort();
+    assert!(seen[0].starts_with("ADDED new@") && seen[1].starts_with("DELETED old@"), "{seen:?}");
+    assert_eq!(house.get(&format!("{path}/new")).await.code, 200);
+    sweep.abort();
+}
+
+#[tokio::test]
+async fn x4_pods_are_admitted() {
+    let house = House::open().await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let made = house.post(pods, &pod("p")).await.json();
+    assert_eq!(made["spec"]["serviceAccountName"], "default");
+    assert_eq!(made["spec"]["tolerations"].as_array().unwrap().len(), 2);
+    assert_eq!(made["spec"]["priority"], 0);
+    let mut other = pod("q");
+    other["spec"]["serviceAccountName"] = "none".into();
+    assert_eq!(house.post(pods, &other).await.code, 403);
 }
 
 #[tokio::test]

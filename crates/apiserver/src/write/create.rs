@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use store::{CommitError, Expect};
 
-use super::{Draft, failed, meta, put, read, stamp};
+use super::{Draft, failed, fields, meta, put, read, stamp};
 use crate::{ambient, answer::Body, call::Call, codec, contract::Operation, server::ApiServer};
 
 /// How often a generated name is made anew when it is taken: upstream's 8.
@@ -28,7 +28,7 @@ impl ApiServer {
             let answer = access.review(&call.user, resource, &call.ask.namespace, object)?;
             return self.unstored(call, resource, StatusCode::CREATED, &*answer);
         }
-        let bytes = self.create_object(call, resource, object, dry_run).await?;
+        let bytes = self.create_object(call, resource, object, dry_run, false).await?;
         call.object(resource, StatusCode::CREATED, &bytes)
     }
 
@@ -44,15 +44,19 @@ impl ApiServer {
         call.object(resource, code, &bytes)
     }
 
-    /// Creates this object; answers its stored bytes.
+    /// Creates this object; answers its stored bytes. `applied`: it knows its managers already.
     pub(crate) async fn create_object(
         &self,
         call: &Call,
         resource: &'static dyn Resource,
         mut object: Box<dyn Object>,
         dry_run: bool,
+        applied: bool,
     ) -> Result<Bytes, ApiError> {
         meta::begin(call, resource, &mut *object, self.ambient())?;
+        if !applied {
+            fields::note(call, resource, None, "", &mut *object)?;
+        }
         let namespace = object.meta().namespace.clone().unwrap_or_default();
         let given = object.meta().name.clone().unwrap_or_default();
         self.check_namespace(resource, &namespace, &given)?;

@@ -24,9 +24,6 @@ use crate::{
     server::ApiServer,
 };
 
-/// Namespaces that nobody may delete.
-const IMMORTAL: [&str; 3] = ["default", "kube-public", "kube-system"];
-
 /// How a deletion ended.
 #[derive(Debug)]
 pub(crate) struct Deleted {
@@ -107,9 +104,6 @@ impl ApiServer {
         let about = Call::about(resource);
         for _ in 0..TRIES_MAX {
             let row = self.store().get(&key).ok_or_else(|| ApiError::not_found(about, name))?;
-            if resource.names().plural == "namespaces" && IMMORTAL.contains(&name) {
-                return Err(ApiError::forbidden(about, name, "this namespace may not be deleted"));
-            }
             let stored = Stored::read(resource, row)?;
             let draft = Draft {
                 operation: Operation::Delete,

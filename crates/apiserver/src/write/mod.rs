@@ -8,9 +8,11 @@
 //! scale  ─┘                                  └─ commit at the version seen
 //! ```
 
+mod apply;
 mod create;
 mod delete;
 mod deletion;
+mod fields;
 mod meta;
 mod patch;
 mod read;

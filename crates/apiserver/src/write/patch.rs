@@ -25,6 +25,9 @@ impl ApiServer {
         bytes: &[u8],
     ) -> Result<Response<Body>, ApiError> {
         let kind = patch_type(call)?;
+        if kind == PatchType::Apply {
+            return self.apply(call, resource, part, bytes).await;
+        }
         let target = Self::target(call, resource, part, false)?;
         let mut make = |stored: &Stored| patched(call, resource, kind, stored, bytes);
         let bytes = self.replace(call, target, &mut make).await?;

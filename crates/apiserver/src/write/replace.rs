@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use store::{CommitError, Expect, Row};
 
-use super::{Draft, TRIES_MAX, failed, meta, put, read, remove, stamp};
+use super::{Draft, TRIES_MAX, failed, fields, meta, put, read, remove, stamp};
 use crate::{
     answer::Body,
     call::Call,
@@ -32,6 +32,8 @@ pub(crate) struct Target<'a> {
     pub(crate) dry_run: bool,
     /// The change is the server's own (a binding, a finalize): no rules of clients' updates.
     pub(crate) own: bool,
+    /// The new object knows its managers already (server-side apply).
+    pub(crate) applied: bool,
 }
 
 /// Makes the new object of the stored one.
@@ -59,8 +61,9 @@ impl ApiServer {
         let dry_run = call.dry_run()?;
         let key = resource.key(&call.ask.namespace, name);
         if part == Part::Main && resource.create_on_update() && self.store().get(&key).is_none() {
+            self.allow_create(call)?;
             object.meta_mut().resource_version = None;
-            let bytes = self.create_object(call, resource, object, dry_run).await?;
+            let bytes = self.create_object(call, resource, object, dry_run, false).await?;
             return call.object(resource, StatusCode::CREATED, &bytes);
         }
         if !resource.unconditional_update() && version_of(&*object).is_none() {
@@ -76,9 +79,17 @@ impl ApiServer {
             part,
             dry_run,
             own: false,
+            applied: false,
         };
         let bytes = self.replace(call, target, &mut |_| Ok(object.clone())).await?;
         call.object(resource, StatusCode::OK, &bytes)
+    }
+
+    /// A PUT or apply that creates needs that right, too.
+    pub(crate) fn allow_create(&self, call: &Call) -> Result<(), ApiError> {
+        let mut ask = call.ask.clone();
+        ask.verb = "create";
+        self.authorize(&call.user, &ask)
     }
 
     /// Changes a stored object; answers its stored bytes. A conflict with another writer is tried
@@ -128,6 +139,10 @@ impl ApiServer {
         };
         let mut ops = Vec::new();
         if !target.own {
+            if !target.applied {
+                let stored = Some(&*stored.row.value);
+                fields::note(call, resource, stored, target.subresource, &mut *new)?;
+            }
             resource.prepare(&mut *new, Some(old), target.part);
             self.admit(call, &draft, Some(&mut new))?;
             ops = self.allocate(Some(old), &mut *new)?;

@@ -45,6 +45,7 @@ impl ApiServer {
             part,
             dry_run: call.dry_run()?,
             own,
+            applied: false,
         })
     }
 
