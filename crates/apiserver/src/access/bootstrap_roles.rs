@@ -663,6 +663,12 @@ pub(super) const STEAD: &[(&str, &[&str], &str)] = &[
         ],
         "account kube-system kube-dns-publisher",
     ),
+    // Finalizers are put on and taken off by patches that name the version they saw.
+    (
+        "stead:volume-binder",
+        &["patch core persistentvolumes,persistentvolumeclaims"],
+        "account kube-system persistent-volume-binder",
+    ),
     (
         "stead:local-volume-provisioner",
         &[

@@ -26,7 +26,7 @@ impl Controller for KubeDns {
     type View = View;
 
     fn name(&self) -> &'static str {
-        "kube-dns-controller"
+        "kube-dns-publisher"
     }
 
     fn wakes(self: &Arc<Self>, wakes: &mut Wakes<'_>) {

@@ -1,68 +1,50 @@
-//! One control plane in this process, open to everyone who has an identity.
+//! One control plane in this process; everyone calls with an identity, and roles hold.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
-
-use api::{ApiError, Object, Resource};
-use apiserver::{
-    Access, ApiServer, Attributes, Authenticator, Authorizer, Bootstrap, Decision,
-    Options as ServerOptions,
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
 };
-use bytes::Bytes;
+
+use apiserver::{
+    Ambient as _, ApiServer, Attributes, Authorizer, Bootstrap, Decision, Options as ServerOptions,
+    System,
+    access::{AccessControl, Directory, Pki, bootstrap_objects},
+};
 use client::{Identity, in_process};
-use http::request::Parts;
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
-    authentication::v1::TokenRequest,
-    core::v1::{Node, Pod, Service, ServiceAccount},
+    core::v1::{Node, Pod, Service},
     storage::v1::StorageClass,
 };
 use kube::{
     Client,
     api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
-use manager::{Handle, Manager, Options, identity};
-use rustls_pki_types::CertificateDer;
+use manager::{Dns, Handle, Manager, Options, identity};
 use serde_json::{Value, json};
 use store::{MemoryJournal, Store};
+use tempfile::TempDir;
 
-/// Lets everyone do everything.
+/// Access as it is, with a list of all that was denied.
 #[derive(Debug)]
-struct Open;
-
-impl Authenticator for Open {
-    fn authenticate(&self, _: &Parts, _: &[CertificateDer<'static>]) -> Result<Identity, ApiError> {
-        Ok(Identity::component("system:anonymous"))
-    }
+struct Noted {
+    access: Arc<AccessControl>,
+    denied: Mutex<BTreeSet<String>>,
 }
 
-impl Authorizer for Open {
-    fn authorize(&self, _: &Attributes<'_>) -> Decision {
-        Decision::Allow
-    }
-}
-
-impl Access for Open {
-    fn review(
-        &self,
-        _: &Identity,
-        _: &'static dyn Resource,
-        _: &str,
-        object: Box<dyn Object>,
-    ) -> Result<Box<dyn Object>, ApiError> {
-        Ok(object)
-    }
-
-    fn token(
-        &self,
-        _: &Identity,
-        _: &ServiceAccount,
-        request: TokenRequest,
-    ) -> Result<TokenRequest, ApiError> {
-        Ok(request)
-    }
-
-    fn document(&self, _: &str) -> Option<(&'static str, Bytes)> {
-        None
+impl Authorizer for Noted {
+    fn authorize(&self, attributes: &Attributes<'_>) -> Decision {
+        let decision = self.access.authorize(attributes);
+        if decision != Decision::Allow {
+            let line = format!(
+                "{} may not {} {:?}",
+                attributes.user.user, attributes.verb, attributes.target
+            );
+            self.denied.lock().unwrap().insert(line);
+        }
+        decision
     }
 }
 
@@ -71,23 +53,39 @@ pub(crate) struct House {
     store: Store,
     manager: Handle,
     kubelet: tokio::task::JoinHandle<()>,
+    noted: Arc<Noted>,
+    _keys: TempDir,
 }
 
 impl House {
     /// A cluster with this many nodes, a class `local-path` and a Service `web`.
     pub(crate) async fn open(nodes: usize) -> Self {
-        let store = Store::open(MemoryJournal::default(), store::Options::default()).unwrap();
-        let options = ServerOptions::new(Arc::new(Open), Arc::new(Open), Arc::new(Open));
+        let directory = Arc::new(Directory::default());
+        let observed = store::Options { observer: Some(directory.clone()), ..Default::default() };
+        let store = Store::open(MemoryJournal::default(), observed).unwrap();
+        let keys = TempDir::new().unwrap();
+        let ambient = Arc::new(System::new());
+        let pki = Pki::open(keys.path(), ambient.now()).unwrap();
+        let access = AccessControl::new(directory, ambient, pki.token_key_pem(), "https://x");
+        let access = Arc::new(access.unwrap());
+        let noted = Arc::new(Noted { access: access.clone(), denied: Mutex::default() });
+        let mut options = ServerOptions::new(access.clone(), noted.clone(), access.clone());
+        options.admission.push(access);
         let server = ApiServer::new(store.clone(), options);
         let advertise: SocketAddr = "10.0.0.1:6443".parse().unwrap();
-        server.bootstrap(Bootstrap { advertise, objects: Vec::new() }).await.unwrap();
+        server.bootstrap(Bootstrap { advertise, objects: bootstrap_objects() }).await.unwrap();
         let service = server.clone();
         let clients = move |name: &str| in_process(service.clone(), identity(name));
-        let manager = Manager::start(clients, &Options::new("PEM", 1));
+        let dns = Dns {
+            cluster_ip: "10.96.0.10".parse().unwrap(),
+            server: "10.244.0.1".parse().unwrap(),
+            port: 53,
+        };
+        let options = Options { dns: Some(dns), ..Options::new("PEM", 1) };
+        let manager = Manager::start(clients, &options);
         manager.synced().await;
-        let client = in_process(server.clone(), Identity::node("node1"));
-        let kubelet = tokio::spawn(kubelet(client));
-        let house = Self { server, store, manager, kubelet };
+        let kubelet = tokio::spawn(kubelet(in_process(server.clone(), person())));
+        let house = Self { server, store, manager, kubelet, noted, _keys: keys };
         house.furnish(nodes).await;
         house
     }
@@ -115,9 +113,7 @@ impl House {
     }
 
     pub(crate) fn client(&self) -> Client {
-        let mut person = Identity::component("person");
-        person.groups.push("system:masters".to_owned());
-        in_process(self.server.clone(), person)
+        in_process(self.server.clone(), person())
     }
 
     pub(crate) fn api<K>(&self, namespace: &str) -> Api<K>
@@ -135,7 +131,8 @@ impl House {
             }
         };
         let ended = tokio::time::timeout(Duration::from_secs(30), wait).await;
-        assert!(ended.is_ok(), "never: {what}");
+        let denied = self.noted.denied.lock().unwrap();
+        assert!(ended.is_ok(), "never: {what}; denied: {denied:#?}");
     }
 
     /// Whether nothing is committed for this long.
@@ -148,7 +145,15 @@ impl House {
     pub(crate) async fn close(self) {
         self.kubelet.abort();
         self.manager.stop().await;
+        let denied = self.noted.denied.lock().unwrap();
+        assert!(denied.is_empty(), "what the parts do, their roles allow: {denied:#?}");
     }
+}
+
+fn person() -> Identity {
+    let mut person = Identity::component("person");
+    person.groups.push("system:masters".to_owned());
+    person
 }
 
 /// Pods with a node run at once; deleted ones end at once.
