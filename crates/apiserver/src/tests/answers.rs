@@ -175,6 +175,42 @@ async fn bad_input() {
 }
 
 #[tokio::test]
+async fn bad_objects() {
+    let house = House::open().await;
+    let sets = "/apis/apps/v1/namespaces/default/statefulsets";
+    let set = |name: &str, label: &str| {
+        json!({ "metadata": { "name": name }, "spec": {
+            "serviceName": "web",
+            "selector": { "matchLabels": { "app": "web" } },
+            "template": { "metadata": { "labels": { "app": label } },
+                "spec": { "containers": [{ "name": "c", "image": "i" }] } },
+        } })
+    };
+    check(
+        &house.post(sets, &set("Web", "web")).await.line(),
+        expect![[
+            r#"422 Invalid: StatefulSet.apps "Web" is invalid: metadata.name: Invalid value: "Web": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"#
+        ]],
+    );
+    check(
+        &house.post(sets, &set("web", "other")).await.line(),
+        expect![[
+            r#"422 Invalid: StatefulSet.apps "web" is invalid: spec.template.metadata.labels: Invalid value: {"app":"other"}: `selector` does not match template `labels`"#
+        ]],
+    );
+    assert_eq!(house.post(sets, &set("web", "web")).await.code, 201);
+    check(
+        &house
+            .merge(&format!("{sets}/web"), &json!({ "spec": { "serviceName": "x" } }))
+            .await
+            .line(),
+        expect![[
+            r#"422 Invalid: StatefulSet.apps "web" is invalid: spec: Forbidden: updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden"#
+        ]],
+    );
+}
+
+#[tokio::test]
 async fn a5_health_and_version() {
     let house = House::open().await;
     assert_eq!(house.get("/readyz").await.text(), "ok");

@@ -3,6 +3,7 @@
 mod answers;
 mod house;
 mod https;
+mod kinds;
 mod reads;
 mod watches;
 mod writes;

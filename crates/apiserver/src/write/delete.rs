@@ -2,12 +2,12 @@
 
 use api::{
     ApiError, Resource,
-    field::{Cause, Path},
     k8s::{
         api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, Service, ServiceAccount},
         apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions},
     },
     status::About,
+    validation,
 };
 use bytes::Bytes;
 use http::{Response, StatusCode};
@@ -17,7 +17,7 @@ use store::{CommitError, Expect};
 use super::{Draft, TRIES_MAX, deletion, failed, put, read, remove, stamp};
 use crate::{
     answer::{self, Body},
-    call::{Call, check_dry_run},
+    call::Call,
     codec::{self, Stored},
     contract::Operation,
     list,
@@ -203,25 +203,10 @@ fn from_query(call: &Call) -> Result<DeleteOptions, ApiError> {
 }
 
 fn check(options: &DeleteOptions) -> Result<(), ApiError> {
-    let policy = options.propagation_policy.as_deref();
-    let path = Path::new("propagationPolicy");
-    let mut causes = Vec::new();
-    if let (Some(_), Some(policy)) = (options.orphan_dependents, policy) {
-        let detail = "orphanDependents and deletionPropagation cannot be both set";
-        causes.push(Cause::invalid(path.clone(), policy, detail));
+    let causes = validation::delete_options(options);
+    if causes.is_empty() {
+        return Ok(());
     }
-    const POLICIES: [&str; 3] = ["Foreground", "Background", "Orphan"];
-    if let Some(policy) = policy.filter(|policy| !POLICIES.contains(policy)) {
-        causes.push(Cause::not_supported(
-            path,
-            policy,
-            &["Background", "Foreground", "Orphan", ""],
-        ));
-    }
-    if !causes.is_empty() {
-        let about = About { group: "meta.k8s.io", resource: "DeleteOptions" };
-        return Err(ApiError::invalid(about, "", &causes));
-    }
-    let words: Vec<&str> = options.dry_run.iter().flatten().map(String::as_str).collect();
-    check_dry_run(&words, "DeleteOptions").map(drop)
+    let about = About { group: "meta.k8s.io", resource: "DeleteOptions" };
+    Err(ApiError::invalid(about, "", &causes))
 }

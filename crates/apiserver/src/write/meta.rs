@@ -2,10 +2,8 @@
 
 use api::{
     ApiError, Object, Resource,
-    field::{Cause, Path},
     k8s::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
 };
-use serde_json::Value;
 
 use crate::{ambient, call::Call, contract::Ambient};
 
@@ -109,74 +107,6 @@ pub(super) fn keep(new: &mut ObjectMeta, old: &ObjectMeta) {
     fill(&mut new.generate_name, &old.generate_name);
     new.self_link = None;
     new.generation = old.generation;
-    new.resource_version = None;
-}
-
-/// What is wrong with the metadata of an object of any kind.
-pub(super) fn validate(object: &dyn Object, old: Option<&dyn Object>) -> Vec<Cause> {
-    let meta = object.meta();
-    let path = Path::new("metadata");
-    let mut causes = Vec::new();
-    if meta.name.as_deref().is_none_or(str::is_empty) && old.is_none() {
-        causes.push(Cause::required(path.child("name"), "name or generateName is required"));
-    }
-    let Some(old) = old.map(|old| old.meta()) else { return causes };
-    let mut fixed = |field: &str, same: bool, value: Value| {
-        if !same {
-            causes.push(Cause::invalid(path.child(field), value, "field is immutable"));
-        }
-    };
-    fixed("name", meta.name == old.name, text(meta.name.as_deref()));
-    fixed("uid", meta.uid == old.uid, text(meta.uid.as_deref()));
-    let same =
-        seconds(meta.creation_timestamp.as_ref()) == seconds(old.creation_timestamp.as_ref());
-    fixed("creationTimestamp", same, time(meta.creation_timestamp.as_ref()));
-    let same =
-        seconds(meta.deletion_timestamp.as_ref()) == seconds(old.deletion_timestamp.as_ref());
-    if !same && old.deletion_timestamp.is_none() {
-        let detail = "field is immutable; may only be changed via deletion";
-        let value = time(meta.deletion_timestamp.as_ref());
-        causes.push(Cause::invalid(path.child("deletionTimestamp"), value, detail));
-    } else {
-        fixed("deletionTimestamp", same, time(meta.deletion_timestamp.as_ref()));
-    }
-    let (new_s, old_s) = (meta.deletion_grace_period_seconds, old.deletion_grace_period_seconds);
-    let value = new_s.map_or(Value::Null, Value::from);
-    if new_s != old_s {
-        let detail = "field is immutable; may only be changed via deletion";
-        causes.push(Cause::invalid(path.child("deletionGracePeriodSeconds"), value, detail));
-    }
-    causes.extend(new_finalizers(meta, old, &path));
-    causes
-}
-
-fn new_finalizers(meta: &ObjectMeta, old: &ObjectMeta, path: &Path) -> Option<Cause> {
-    old.deletion_timestamp.as_ref()?;
-    let known = old.finalizers.as_deref().unwrap_or_default();
-    let new: Vec<&String> =
-        meta.finalizers.iter().flatten().filter(|name| !known.contains(name)).collect();
-    if new.is_empty() {
-        return None;
-    }
-    let quoted: Vec<String> = new.iter().map(|name| format!("{name:?}")).collect();
-    let detail = format!(
-        "no new finalizers can be added if the object is being deleted, found new finalizers \
-         []string{{{}}}",
-        quoted.join(", ")
-    );
-    Some(Cause::forbidden(path.child("finalizers"), &detail))
-}
-
-fn text(value: Option<&str>) -> Value {
-    value.unwrap_or_default().into()
-}
-
-fn time(value: Option<&Time>) -> Value {
-    value.map_or(Value::Null, |time| time.0.to_string().into())
-}
-
-fn seconds(value: Option<&Time>) -> Option<i64> {
-    value.map(|time| time.0.as_second())
 }
 
 /// Times in metadata have whole seconds.

@@ -19,7 +19,7 @@ mod read;
 mod replace;
 mod subresource;
 
-use api::{ApiError, Object, Part, Reason, Resource, selector};
+use api::{ApiError, Object, Part, Reason, Resource, selector, validation};
 use store::{Change, CommitError, Op};
 
 pub(crate) use self::{meta::whole_second, replace::Target};
@@ -80,7 +80,8 @@ impl ApiServer {
         object: &dyn Object,
     ) -> Result<(), ApiError> {
         let resource = draft.resource;
-        let mut causes = meta::validate(object, draft.old);
+        let old = draft.old.map(Object::meta);
+        let mut causes = validation::metadata(resource, object.meta(), old);
         causes.extend(resource.validate(object, draft.old, draft.part));
         if !causes.is_empty() {
             let name = object.meta().name.as_deref().unwrap_or_default();

@@ -2,11 +2,7 @@
 
 use std::sync::Arc;
 
-use api::{
-    ApiError, Object, Part, Resource,
-    field::{Cause, Path},
-    k8s::api::core::v1::Namespace,
-};
+use api::{ApiError, Object, Part, Resource, k8s::api::core::v1::Namespace};
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use store::{CommitError, Expect, Row};
@@ -65,11 +61,6 @@ impl ApiServer {
             object.meta_mut().resource_version = None;
             let bytes = self.create_object(call, resource, object, dry_run, false).await?;
             return call.object(resource, StatusCode::CREATED, &bytes);
-        }
-        if !resource.unconditional_update() && version_of(&*object).is_none() {
-            let path = Path::new("metadata").child("resourceVersion");
-            let cause = Cause::invalid(path, 0, "must be specified for an update");
-            return Err(ApiError::invalid(Call::about_kind(resource), name, &[cause]));
         }
         let target = Target {
             resource,

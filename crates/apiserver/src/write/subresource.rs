@@ -3,7 +3,6 @@
 
 use api::{
     ApiError, Object, Part, Reason, Resource,
-    field::{Cause, Path},
     k8s::{
         api::{
             authentication::v1::TokenRequest,
@@ -15,6 +14,7 @@ use api::{
     },
     selector::Labels,
     status::About,
+    validation,
 };
 use bytes::Bytes;
 use http::{Response, StatusCode};
@@ -108,7 +108,7 @@ impl ApiServer {
     ) -> Result<Response<Body>, ApiError> {
         let binding: Binding = read::other(call, "Binding", bytes)?;
         let node = binding.target.name.clone().unwrap_or_default();
-        check_binding(call, &binding, &node)?;
+        check_binding(call, &binding)?;
         let target = Self::target(call, resource, Part::Main, true)?;
         let mut bind = |stored: &Stored| bound(call, stored, &binding, &node);
         self.replace(call, target, &mut bind).await?;
@@ -224,17 +224,16 @@ fn scaled(
     scale: Scale,
 ) -> Result<Box<dyn Object>, ApiError> {
     let name = call.ask.name.as_str();
-    let replicas = scale.spec.and_then(|spec| spec.replicas).unwrap_or(0);
+    let replicas = scale.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(0);
     if let Some(given) = scale.metadata.name.as_deref().filter(|given| *given != name) {
         return Err(ApiError::bad_request(format!(
             "the name of the object ({given}) does not match the name on the URL ({name})"
         )));
     }
-    if replicas < 0 {
-        let path = Path::new("spec").child("replicas");
-        let cause = Cause::invalid(path, replicas, "must be greater than or equal to 0");
+    let causes = validation::scale(&scale);
+    if !causes.is_empty() {
         let about = About { group: "autoscaling", resource: "Scale" };
-        return Err(ApiError::invalid(about, name, &[cause]));
+        return Err(ApiError::invalid(about, name, &causes));
     }
     let mut value = stored.object.to_value();
     if let Some(spec) = value.get_mut("spec").and_then(Value::as_object_mut) {
@@ -247,22 +246,14 @@ fn scaled(
     Ok(next)
 }
 
-fn check_binding(call: &Call, binding: &Binding, node: &str) -> Result<(), ApiError> {
+fn check_binding(call: &Call, binding: &Binding) -> Result<(), ApiError> {
     let name = call.ask.name.as_str();
     if let Some(given) = binding.metadata.name.as_deref().filter(|given| *given != name) {
         return Err(ApiError::bad_request(format!(
             "name in URL does not match name in Binding object: {name:?} vs {given:?}"
         )));
     }
-    let mut causes = Vec::new();
-    let path = Path::new("target");
-    if let Some(kind) = binding.target.kind.as_deref().filter(|kind| !matches!(*kind, "" | "Node"))
-    {
-        causes.push(Cause::not_supported(path.child("kind"), kind, &["Node", "<empty>"]));
-    }
-    if node.is_empty() {
-        causes.push(Cause::required(path.child("name"), ""));
-    }
+    let causes = validation::binding(binding);
     if causes.is_empty() {
         return Ok(());
     }
