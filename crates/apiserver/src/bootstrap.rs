@@ -23,7 +23,7 @@ use api::{
     },
     resource,
 };
-use store::{Expect, Op};
+use store::{Expect, Op, WatchError};
 
 use crate::{
     ambient::uid,
@@ -53,20 +53,62 @@ impl ApiServer {
             objects.push(Box::new(namespace(name)));
         }
         objects.extend(priority_classes());
-        objects.push(Box::new(self.service()));
         objects.extend(wanted.objects);
-        let mut ops = Vec::new();
+        let mut ops = self.own_service(wanted.advertise)?;
         for object in objects {
             ops.extend(self.make_absent(object)?);
-        }
-        let addresses: [Box<dyn Object>; 2] =
-            [Box::new(endpoints(wanted.advertise)), Box::new(slice(wanted.advertise))];
-        for object in addresses {
-            ops.extend(self.make_equal(object)?);
         }
         self.commit(ops).await.map_err(|error| failed(&error))?;
         self.set_bootstrapped(wanted.advertise);
         Ok(())
+    }
+
+    /// The ops that make the Service `kubernetes` where it is absent, and its addresses right.
+    fn own_service(&self, advertise: SocketAddr) -> Result<Vec<Op>, ApiError> {
+        let mut ops = self.make_absent(Box::new(self.service()))?;
+        ops.extend(self.make_equal(Box::new(endpoints(advertise)))?);
+        ops.extend(self.make_equal(Box::new(slice(advertise)))?);
+        Ok(ops)
+    }
+
+    /// Makes the Service `kubernetes` and its addresses again when someone deletes or changes
+    /// them; ends with the store.
+    pub(crate) async fn guard_own_service(&self) {
+        let key = |resource: &'static dyn api::Resource| resource.key("default", "kubernetes");
+        tokio::join!(
+            self.guard(key(resource::of::<Service>())),
+            self.guard(key(resource::of::<Endpoints>())),
+            self.guard(key(resource::of::<EndpointSlice>())),
+        );
+    }
+
+    async fn guard(&self, key: String) {
+        loop {
+            let Ok(mut cursor) = self.store().watch(&key, self.store().revision()) else {
+                continue;
+            };
+            loop {
+                self.mend_own_service().await;
+                match cursor.next().await {
+                    Ok(_) => {}
+                    Err(WatchError::Compacted { .. }) => break,
+                    Err(WatchError::Closed) => return,
+                }
+            }
+        }
+    }
+
+    async fn mend_own_service(&self) {
+        let Some(advertise) = self.advertise() else { return };
+        let done = match self.own_service(advertise) {
+            Ok(ops) if ops.is_empty() => return,
+            Ok(ops) => self.commit(ops).await.map_err(|error| failed(&error)),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = done {
+            // Another guard was faster, or the disk is full; the next change looks again.
+            tracing::debug!(%error, "the Service kubernetes was not mended");
+        }
     }
 
     /// The ops that make this object where it is absent.

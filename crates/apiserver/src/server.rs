@@ -161,9 +161,14 @@ impl ApiServer {
         self.inner.bootstrapped.get_or_init(|| advertise);
     }
 
+    /// Where clients reach it; none before the bootstrap.
+    pub(crate) fn advertise(&self) -> Option<SocketAddr> {
+        self.inner.bootstrapped.get().copied()
+    }
+
     /// `host:port` that discovery tells.
     pub(crate) fn address(&self) -> String {
-        self.inner.bootstrapped.get().map(ToString::to_string).unwrap_or_default()
+        self.advertise().map(|address| address.to_string()).unwrap_or_default()
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

@@ -60,15 +60,18 @@ impl Expiry {
 }
 
 impl ApiServer {
-    /// Deletes Events that have had their time, until `shutdown` completes or the store closes.
+    /// What the server does by itself, until `shutdown` completes or the store closes: deletes
+    /// Events that have had their time, and keeps the Service `kubernetes`.
     pub async fn background(&self, shutdown: impl Future<Output = ()> + Send) {
         tokio::select! {
             () = shutdown => {}
-            () = async {
-                // A sweep that falls behind the store's window begins anew.
-                while self.sweep().await == Err(Behind) {}
-            } => {}
+            ((), ()) = async { tokio::join!(self.sweep_on(), self.guard_own_service()) } => {}
         }
+    }
+
+    /// A sweep that falls behind the store's window begins anew.
+    async fn sweep_on(&self) {
+        while self.sweep().await == Err(Behind) {}
     }
 
     async fn sweep(&self) -> Result<(), Behind> {

@@ -39,6 +39,24 @@ async fn w9_services_take_and_give_back() {
 }
 
 #[tokio::test]
+async fn w9_the_service_kubernetes_comes_back() {
+    let house = House::open().await;
+    let server = house.server.clone();
+    let guard = tokio::spawn(async move { server.background(std::future::pending()).await });
+    let services = "/api/v1/namespaces/default/services";
+    let watch = format!("{services}?watch=1&fieldSelector=metadata.name%3Dkubernetes");
+    let mut lines = Lines::of(house.raw("GET", &watch, &[], "").await);
+    assert_eq!(lines.line().await, "ADDED kubernetes@1");
+    // The guard has looked once when it is first polled, which the delete's await allows.
+    house.delete(&format!("{services}/kubernetes")).await;
+    assert!(lines.line().await.starts_with("DELETED"));
+    assert!(lines.line().await.starts_with("ADDED"));
+    let again = house.get(&format!("{services}/kubernetes")).await.json();
+    assert_eq!(again["spec"]["clusterIP"], "10.96.0.1");
+    guard.abort();
+}
+
+#[tokio::test]
 async fn w10_both_event_groups_show_the_same() {
     let house = House::open().await;
     let core = json!({ "metadata": { "name": "e" }, "reason": "R", "message": "m", "type": "Normal",
