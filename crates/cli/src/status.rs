@@ -19,6 +19,30 @@ pub struct Status {
     pub keepers: usize,
 }
 
+/// Asks the server what it holds; what does not answer is left out, for this only tells a person.
+pub async fn ask(kubeconfig: &str, status: &mut Status) {
+    let Ok(server) = client::endpoint::Endpoint::server(kubeconfig).await else { return };
+    let Ok(ready) = server.get("/readyz").await else { return };
+    status.ready = Some(String::from_utf8_lossy(&ready).trim().to_owned());
+    for (what, path) in [
+        ("nodes", "/api/v1/nodes"),
+        ("sets", "/apis/apps/v1/statefulsets"),
+        ("claims", "/api/v1/persistentvolumeclaims"),
+    ] {
+        let Ok(list) = server.get(path).await else { continue };
+        let list: serde_json::Value = serde_json::from_slice(&list).unwrap_or_default();
+        let names: Vec<&str> = list["items"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|item| item["metadata"]["name"].as_str())
+            .collect();
+        let shown = names.iter().take(8).copied().collect::<Vec<_>>().join(" ");
+        let more = if names.len() > 8 { " …" } else { "" };
+        status.objects.push(format!("{what:<8} {} {shown}{more}", names.len()));
+    }
+}
+
 /// The whole report.
 ///
 /// # Errors

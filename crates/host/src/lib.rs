@@ -1,6 +1,7 @@
 //! The only door to the kernel and to container runtimes; all `unsafe`; the pod keeper.
 
 mod container;
+pub mod daemon;
 pub mod image;
 pub mod keeper;
 pub mod keepers;

@@ -1,0 +1,121 @@
+//! `stead down`: the server ends, then pods, networks and mounts; with `--purge` data, too.
+
+use std::{
+    fs,
+    io::ErrorKind,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use cli::{Instance, args::Down};
+use host::{net::Network, nft::Firewall, node::Node as Machine, runtime::Runtime as _};
+
+use crate::{house::keeper_options, seat};
+
+/// How long the server may take to end.
+const SERVER_MAX: Duration = Duration::from_secs(30);
+/// Seconds that a pod's programs get to end by themselves.
+const GRACE_S: u64 = 10;
+
+/// Stops a cluster. Safe to repeat.
+pub(crate) async fn run(flags: &Down) -> Result<()> {
+    let instance = Instance::of(&flags.cluster);
+    if let Some(missing) = host::preflight().first() {
+        bail!("{missing}");
+    }
+    if !instance.folder.exists() {
+        bail!("there is no cluster `{}` in {}", instance.name, instance.folder.display());
+    }
+    end_server(&instance).await?;
+    let seat = seat::take(&instance)?;
+    let mut failed = Vec::new();
+    let pods = stop_pods(&instance, &mut failed).await?;
+    let tag = instance.tag();
+    if let Err(error) = Network::down(&tag) {
+        failed.push(format!("network: {error}"));
+    }
+    if let Err(error) = Firewall::open(&tag).and_then(|mut firewall| firewall.remove()) {
+        failed.push(format!("firewall: {error}"));
+    }
+    if let Err(error) = host::volume::unmount_below(&instance.folder) {
+        failed.push(format!("mounts below {}: {error}", instance.folder.display()));
+    }
+    let run = keeper_options(&instance).run_dir;
+    remove(&run).with_context(|| format!("could not remove {}", run.display()))?;
+    if !failed.is_empty() {
+        bail!("not everything could be removed: {}", failed.join("; "));
+    }
+    drop(seat);
+    if flags.purge {
+        remove(&instance.folder)
+            .with_context(|| format!("could not remove {}", instance.folder.display()))?;
+        println!("stopped {pods} pods; removed {}", instance.folder.display());
+    } else {
+        println!("stopped {pods} pods; the data stays in {}", instance.folder.display());
+    }
+    Ok(())
+}
+
+/// Pods whose keepers have left a socket.
+pub(crate) fn keepers(instance: &Instance) -> usize {
+    let entries = fs::read_dir(keeper_options(instance).run_dir);
+    entries.map_or(0, |entries| {
+        let sockets = entries
+            .flatten()
+            .filter(|entry| entry.path().extension().is_some_and(|ending| ending == "sock"));
+        sockets.count()
+    })
+}
+
+async fn end_server(instance: &Instance) -> Result<()> {
+    let Some(pid) = seat::holder(instance) else { return Ok(()) };
+    host::daemon::ask_to_end(pid).with_context(|| format!("process {pid} could not be ended"))?;
+    let started = now();
+    while seat::holder(instance) == Some(pid) {
+        if started.elapsed() > SERVER_MAX {
+            bail!("process {pid} does not end: end it with `kill -9 {pid}` and try again");
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Ok(())
+}
+
+#[expect(clippy::disallowed_methods, reason = "a person waits here, by the clock")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// Ends every pod: its programs are asked, then killed; keepers and control groups go with them.
+async fn stop_pods(instance: &Instance, failed: &mut Vec<String>) -> Result<usize> {
+    let machine = Machine::open(keeper_options(instance)).await?;
+    let pods = machine.pods().await?;
+    let mut tasks = tokio::task::JoinSet::new();
+    for pod in pods.iter().cloned() {
+        let machine = machine.clone();
+        tasks.spawn(async move {
+            for container in pod.containers.iter().filter(|_| pod.alive) {
+                let ended = machine.stop_container(&pod.uid, &container.id, None, GRACE_S).await;
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "a container was not asked to end");
+                }
+            }
+            let stopped = machine.stop_pod(&pod.uid).await;
+            let removed = machine.remove_pod(&pod.uid).await;
+            stopped.and(removed).map_err(|error| format!("pod {}: {error}", pod.name))
+        });
+    }
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(what) = ended? {
+            failed.push(what);
+        }
+    }
+    machine.keepers().remove_groups();
+    Ok(pods.len())
+}
+
+fn remove(folder: &std::path::Path) -> std::io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}

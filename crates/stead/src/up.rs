@@ -1,0 +1,117 @@
+//! `stead up`: a cluster in one process, in the foreground or detached.
+
+use std::{
+    ffi::OsString,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use cli::{Instance, args::Up};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{house::House, seat};
+
+/// How long a detached server may take until it answers.
+const DETACHED_MAX: Duration = Duration::from_secs(60);
+
+/// Runs the cluster until a signal; its pods stay.
+pub(crate) async fn foreground(flags: &Up) -> Result<()> {
+    log();
+    check(flags)?;
+    let instance = Instance::of(&flags.cluster);
+    let seat = seat::take(&instance)?;
+    let mut term = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let house = House::open(&instance, flags).await?;
+    println!(
+        "stead is up: export KUBECONFIG={} (context {})",
+        instance.kubeconfig().display(),
+        instance.context()
+    );
+    let asked = async {
+        loop {
+            tokio::select! {
+                _ = term.recv() => return,
+                _ = interrupt.recv() => return,
+                _ = hangup.recv() => tracing::info!("the terminal is gone; stead goes on"),
+            }
+        }
+    };
+    let broken = house.run(asked).await;
+    drop(seat);
+    broken?;
+    let name = &instance.name;
+    println!(
+        "stead has ended; its pods run on. `stead up{}` goes on, `stead down{0}` stops them.",
+        if name == "default" { String::new() } else { format!(" --name {name}") }
+    );
+    Ok(())
+}
+
+/// Starts the server as a process of its own and waits until it answers.
+#[expect(clippy::disallowed_methods, reason = "a person waits here, by the clock")]
+pub(crate) fn detached(flags: &Up) -> Result<()> {
+    check(flags)?;
+    let instance = Instance::of(&flags.cluster);
+    drop(seat::take(&instance)?);
+    let args: Vec<OsString> =
+        std::env::args_os().skip(1).filter(|word| word != "--detach").collect();
+    let log = instance.log();
+    let seen = std::fs::metadata(&log).map_or(0, |meta| meta.len());
+    let mut server = host::daemon::start(&args, &log).context("the server could not be started")?;
+    let started = Instant::now();
+    loop {
+        let printed = printed_since(&log, seen);
+        if let Some(line) = printed.lines().find(|line| line.starts_with("stead is up")) {
+            println!("{line}");
+            return Ok(());
+        }
+        if server.try_wait()?.is_some() {
+            let why = printed.lines().filter_map(|line| line.strip_prefix("stead: ")).next_back();
+            bail!(
+                "{}",
+                why.map_or_else(|| format!("it ended: see {}", log.display()), str::to_owned)
+            );
+        }
+        if started.elapsed() > DETACHED_MAX {
+            bail!("it does not answer yet: see {}", log.display());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn printed_since(log: &Path, seen: u64) -> String {
+    let bytes = std::fs::read(log).unwrap_or_default();
+    let start = usize::try_from(seen).unwrap_or(0).min(bytes.len());
+    String::from_utf8_lossy(&bytes[start..]).into_owned()
+}
+
+/// What can be known to fail before anything is made.
+fn check(flags: &Up) -> Result<()> {
+    if let Some(missing) = host::preflight().first() {
+        bail!("{missing}");
+    }
+    let (pods, services) = (flags.pod_cidr, flags.service_cidr);
+    if pods.overlaps(services) {
+        bail!("--pod-cidr {pods} and --service-cidr {services} overlap: choose another for one");
+    }
+    if !(12..=24).contains(&services.prefix) {
+        bail!("--service-cidr {services}: the prefix must be from /12 to /24");
+    }
+    if let Some(dns) = flags.dns_ip.filter(|dns| !services.contains(*dns)) {
+        bail!("--dns-ip {dns} is not in --service-cidr {services}");
+    }
+    if flags.port == flags.kubelet_port {
+        bail!("--port and --kubelet-port are both {}: choose another for one", flags.port);
+    }
+    Ok(())
+}
+
+/// Warnings and errors, or what `STEAD_LOG` says, on standard error.
+fn log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("STEAD_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
