@@ -24,7 +24,7 @@ use api::{
     resource,
 };
 use apiserver::{
-    ApiServer, Bootstrap, Lookup, Options, Ranges, System,
+    ApiServer, Bootstrap, Lookup, Options, Plugins, Ranges, System,
     access::{
         AccessControl, CertificateSubject, Directory, Kubeconfig, Pki, User, bootstrap_objects,
         server_config,
@@ -129,6 +129,8 @@ impl House {
         )?);
         let lookup = Lookup::new(store.clone());
         let mut options = Options::new(access.clone(), access.clone(), access.clone());
+        let ambient = options.ambient.clone();
+        options.admission.push(Arc::new(Plugins::new(store.clone(), ambient)));
         options.admission.push(access);
         options.ranges = Ranges {
             base: flags.service_cidr.base,
@@ -232,10 +234,7 @@ impl House {
             cluster_domain: "cluster.local".to_owned(),
             version,
             pods_max: 110,
-            labels: BTreeMap::from([(
-                "node-role.kubernetes.io/control-plane".to_owned(),
-                String::new(),
-            )]),
+            labels: BTreeMap::new(),
         };
         let client = client::in_process(self.server.clone(), Identity::node(&plan.node));
         let agent = Agent::new(config, Arc::new(machine), client, Clock::system())?;
