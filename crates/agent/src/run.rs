@@ -55,6 +55,7 @@ pub struct Agent {
     shared: Arc<Shared>,
     recorder: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
     changed: mpsc::UnboundedReceiver<BTreeSet<String>>,
+    provisioner: Option<kube::Client>,
 }
 
 impl std::fmt::Debug for Agent {
@@ -135,7 +136,16 @@ impl Agent {
         let (recorder, run) = Recorder::new(client.clone(), config.node.clone(), clock.clone());
         let (sender, changed) = mpsc::unbounded_channel();
         let shared = Shared::new(config, runtime, client, clock, recorder, sender);
-        Ok(Agent { shared: Arc::new(shared), recorder: Box::pin(run), changed })
+        Ok(Agent { shared: Arc::new(shared), recorder: Box::pin(run), changed, provisioner: None })
+    }
+
+    /// Also deletes released `stead.io/local` volumes of this node, folder and record, through
+    /// `client`: a node's own identity may read single volumes only, so this is another one
+    /// (`system:serviceaccount:kube-system:local-volume-provisioner`).
+    #[must_use]
+    pub fn reclaiming(mut self, client: kube::Client) -> Agent {
+        self.provisioner = Some(client);
+        self
     }
 
     /// What the kubelet API asks.
@@ -152,7 +162,7 @@ impl Agent {
         let (events, mut heard) = mpsc::unbounded_channel();
         let mut beside = JoinSet::new();
         self.beside(&mut beside, &events);
-        let Agent { shared, recorder, mut changed } = self;
+        let Agent { shared, recorder, mut changed, .. } = self;
         beside.spawn(async move {
             recorder.await;
             "events"
@@ -227,11 +237,13 @@ impl Agent {
             }
         });
         tasks.spawn(node::run(Arc::clone(shared)));
-        let own = Arc::clone(shared);
-        tasks.spawn(async move {
-            volumes::reclaim::run(own).await;
-            "volumes"
-        });
+        if let Some(client) = self.provisioner.clone() {
+            let folder = volumes::reclaim::folder(&shared.config);
+            tasks.spawn(async move {
+                volumes::reclaim::run(client, folder).await;
+                "volumes"
+            });
+        }
     }
 }
 

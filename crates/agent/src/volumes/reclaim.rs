@@ -15,7 +15,7 @@ use kube::{
 };
 use tokio::sync::Notify;
 
-use crate::{config::Config, shared::Shared};
+use crate::config::Config;
 
 /// Who makes such volumes.
 const PROVISIONER: &str = "stead.io/local";
@@ -51,7 +51,7 @@ fn is_released(volume: &PersistentVolume) -> bool {
 }
 
 /// Deletes released folders and their records, for as long as it is polled.
-pub(crate) async fn run(shared: Arc<Shared>) {
+pub(crate) async fn run(client: kube::Client, folder: PathBuf) {
     let cache: Cache<PersistentVolume> = Cache::new(None);
     let changed = Arc::new(Notify::new());
     let ring = Arc::clone(&changed);
@@ -59,7 +59,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         |old, new| old.or(new).map(|one| Key::of(&one.metadata)).into_iter().collect(),
         Arc::new(move |_| ring.notify_one()),
     );
-    let api: Api<PersistentVolume> = Api::all(shared.client.clone());
+    let api: Api<PersistentVolume> = Api::all(client);
     let stream = watcher(api.clone(), watcher::Config::default());
     let follow = cache.follow("persistentvolumes", 7, stream);
     let delete = async {
@@ -67,7 +67,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         loop {
             let mut failed = false;
             for volume in cache.list() {
-                if is_ours(&volume, &folder(&shared.config)) && is_released(&volume) {
+                if is_ours(&volume, &folder) && is_released(&volume) {
                     failed |= !reclaim(&api, &volume).await;
                 }
             }

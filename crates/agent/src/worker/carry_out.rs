@@ -12,7 +12,7 @@ use podsync::{
 use tokio::task::{Id, JoinError};
 
 use super::{
-    ANNOUNCED_MAX, CONFLICT_AGAIN_MS, WRITE_AGAIN_MS, Worker, jobs,
+    ANNOUNCED_MAX, CONFLICT_AGAIN_MS, REFRESH_AGAIN_S, WRITE_AGAIN_MS, Worker, jobs,
     jobs::{Done, Unwritten},
 };
 use crate::{probe, volumes::Volumes};
@@ -199,6 +199,9 @@ impl Worker {
             Done::Mounted(volumes) => self.mounted(volumes),
             Done::Refreshed(volumes) => {
                 self.refreshing = false;
+                let again = SignedDuration::from_secs(REFRESH_AGAIN_S);
+                self.refresh_again =
+                    now.checked_add(again).ok().filter(|_| !volumes.failures.is_empty());
                 for failure in &volumes.failures {
                     let mut event = warning("FailedMount", "", failure.clone());
                     event.once = Some(format!("refresh/{failure}"));

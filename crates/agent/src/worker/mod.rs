@@ -36,6 +36,8 @@ const ANNOUNCED_MAX: usize = 500;
 const REPORTS_MAX: usize = 32;
 /// After a write that the API server refused or did not answer, milliseconds.
 const WRITE_AGAIN_MS: i64 = 1000;
+/// Between two tries to write a pod's files anew, seconds.
+const REFRESH_AGAIN_S: i64 = 10;
 /// After a write that met a newer version, milliseconds: the watch is about to show it.
 const CONFLICT_AGAIN_MS: i64 = 20;
 
@@ -76,6 +78,8 @@ pub(crate) struct Worker {
     writing: bool,
     refreshing: bool,
     write_again: Option<Timestamp>,
+    /// After files that could not be written anew.
+    refresh_again: Option<Timestamp>,
     wanted: Option<References>,
     /// The version of the pod whose deletion was confirmed: once is enough.
     confirmed: Option<String>,
@@ -101,6 +105,7 @@ impl Worker {
             writing: false,
             refreshing: false,
             write_again: None,
+            refresh_again: None,
             wanted: None,
             confirmed: None,
         }
@@ -171,8 +176,10 @@ impl Worker {
             self.hear_last_words(state).await;
         }
         let seen = self.observed(state.as_ref());
+        let now = self.shared.clock.now();
+        self.write_again = self.write_again.filter(|at| *at > now);
         let want = Desired { pod: &self.pod, gone: self.gone };
-        let plan = sync(want, &seen, self.shared.clock.now());
+        let plan = sync(want, &seen, now);
         self.keep_files_true(&seen);
         plan
     }
@@ -260,17 +267,12 @@ impl Worker {
 
     /// Writes the volumes' files anew when what they are made from has changed, or a token is old.
     fn keep_files_true(&mut self, seen: &Observed) {
-        if self.memory.volumes != VolumesSeen::Mounted
-            || self.refreshing
-            || self.gone
-            || self.memory.busy.contains_key(&Work::MountVolumes)
-            || self.pod.metadata.deletion_timestamp.is_some()
-        {
+        if self.ends() || self.refreshing || self.memory.busy.contains_key(&Work::MountVolumes) {
             return;
         }
         let signature = signature(&self.pod, seen);
-        let old = self.mounted.renew_at().is_some_and(|at| at <= self.shared.clock.now());
-        if self.memory.signature == Some(signature) && !old {
+        let due = self.refresh_at().is_some_and(|at| at <= self.shared.clock.now());
+        if self.memory.signature == Some(signature) && !due {
             return;
         }
         // Settings that led nowhere may lead somewhere now.
@@ -280,9 +282,20 @@ impl Worker {
         self.spawn_refresh(seen.clone());
     }
 
+    /// When the volumes' files are to be written anew: a token is old, or the last try failed.
+    fn refresh_at(&self) -> Option<Timestamp> {
+        self.refresh_again.or_else(|| self.mounted.renew_at())
+    }
+
+    fn ends(&self) -> bool {
+        self.gone
+            || self.pod.metadata.deletion_timestamp.is_some()
+            || self.memory.volumes != VolumesSeen::Mounted
+    }
+
     fn next_look(&self, plan: &Plan) -> Option<Duration> {
         let now = self.shared.clock.now();
-        let renew = self.mounted.renew_at().filter(|_| !self.refreshing);
+        let renew = self.refresh_at().filter(|_| !self.refreshing && !self.ends());
         let at = [plan.look_again, renew, self.write_again].into_iter().flatten().min()?;
         let ms = at.duration_since(now).as_millis();
         Some(Duration::from_millis(u64::try_from(ms).unwrap_or(0).max(1)))

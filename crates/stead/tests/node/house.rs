@@ -112,6 +112,8 @@ impl House {
         let client = in_process(self.server.clone(), Identity::node("n1"));
         let runtime = Arc::new(self.runtime.clone());
         let agent = Agent::new(config, runtime, client, Clock::system()).unwrap();
+        let provisioner = Identity::service_account("local-volume-provisioner");
+        let agent = agent.reclaiming(in_process(self.server.clone(), provisioner));
         self.agent = Some(tokio::spawn(agent.run()));
     }
 

@@ -8,7 +8,7 @@ mod runtime;
 
 use k8s_openapi::api::{
     coordination::v1::Lease,
-    core::v1::{ConfigMap, Node, Pod},
+    core::v1::{ConfigMap, Node, PersistentVolume, Pod},
 };
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::json;
@@ -202,5 +202,33 @@ async fn impatience_shortens_the_grace() {
     let soon = DeleteParams { grace_period_seconds: Some(1), ..DeleteParams::default() };
     pods.delete("web-0", &soon).await.unwrap();
     house.until("it is gone", async || house.get("web-0").await.is_none()).await;
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_released_folder_goes_with_its_record() {
+    let house = House::open().await;
+    let nodes: Api<Node> = Api::all(house.client());
+    house.until("the node", async || nodes.get("n1").await.is_ok()).await;
+    let said = nodes.get("n1").await.unwrap().metadata.annotations.unwrap();
+    let folder = std::path::Path::new(&said["stead.io/local-path"]).join("pvc-1");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("data"), "old").unwrap();
+    let volumes: Api<PersistentVolume> = Api::all(house.client());
+    let volume = json!({
+        "metadata": {"name": "pvc-1", "annotations": {"pv.kubernetes.io/provisioned-by": "stead.io/local"}},
+        "spec": {
+            "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"],
+            "persistentVolumeReclaimPolicy": "Delete", "local": {"path": folder},
+            "claimRef": {"namespace": "default", "name": "gone", "uid": "u-gone", "kind": "PersistentVolumeClaim", "apiVersion": "v1"},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [
+                {"key": "kubernetes.io/hostname", "operator": "In", "values": ["n1"]}]}]}},
+        },
+    });
+    volumes.create(&PostParams::default(), &serde_json::from_value(volume).unwrap()).await.unwrap();
+    house
+        .until("the record is gone", async || volumes.get_opt("pvc-1").await.unwrap().is_none())
+        .await;
+    assert!(!folder.exists());
     house.close().await;
 }
