@@ -1,7 +1,7 @@
 //! OpenAPI documents, v2 and v3: compressed bytes in the binary.
 //!
 //! They are generated from k8s-openapi's schemas, the field facts and the table of kinds by the test
-//! in `generate.rs`, which also fails when they are out of date. Serving them costs no memory but the
+//! in `generate`, which also fails when they are out of date. Serving them costs no memory but the
 //! page cache's; a client that does not accept gzip gets them inflated by the server.
 
 use std::sync::LazyLock;

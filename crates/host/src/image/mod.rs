@@ -17,6 +17,7 @@ mod config;
 mod credentials;
 mod folder;
 mod index;
+mod layers;
 mod name;
 mod pull;
 mod store;

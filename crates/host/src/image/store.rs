@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
-    io::{self, Read},
+    io,
     os::{fd::AsRawFd, unix::fs::DirBuilderExt},
     path::{Path, PathBuf},
     sync::{
@@ -18,8 +18,7 @@ use super::{
     config::Document,
     folder::{names_in, remove_folder},
     index::{Entry, Index, is_id, read_index, write_durably},
-    stream::{Hashed, Unpacked, digest},
-    unpack::unpack,
+    stream::digest,
 };
 use crate::runtime::{Image, ImageError};
 
@@ -35,10 +34,10 @@ pub(super) struct Store {
 }
 
 #[derive(Debug)]
-struct State {
-    index: Index,
+pub(super) struct State {
+    pub(super) index: Index,
     /// Layers that someone is about to name in the index, with how many are.
-    wanted: BTreeMap<String, usize>,
+    pub(super) wanted: BTreeMap<String, usize>,
     /// When containers were last seen to use an image. Absent since the start: never.
     used_at: BTreeMap<String, SystemTime>,
 }
@@ -60,29 +59,6 @@ pub struct Unused {
     pub image: Image,
     /// When it was last used, or else when it was added.
     pub used_at: SystemTime,
-}
-
-/// Keeps layers from being swept until the index names them.
-#[derive(Debug)]
-pub(super) struct Wanted<'a> {
-    store: &'a Store,
-    layers: Vec<String>,
-}
-
-impl Drop for Wanted<'_> {
-    fn drop(&mut self) {
-        let mut state = self.store.lock();
-        for layer in &self.layers {
-            if let Some(count) = state.wanted.get_mut(layer) {
-                *count -= 1;
-                if *count == 0 {
-                    state.wanted.remove(layer);
-                }
-            }
-        }
-        // What a failed import unpacked is nobody's.
-        self.store.sweep_layers(&state, &self.layers);
-    }
 }
 
 impl Images {
@@ -253,7 +229,7 @@ impl Store {
         Ok(store)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -261,11 +237,11 @@ impl Store {
         self.root.join("blobs/sha256").join(hex_of(digest))
     }
 
-    fn layer(&self, diff_id: &str) -> PathBuf {
+    pub(super) fn layer(&self, diff_id: &str) -> PathBuf {
         self.root.join("layers").join(hex_of(diff_id))
     }
 
-    fn layer_size(&self, diff_id: &str) -> Result<u64, Fault> {
+    pub(super) fn layer_size(&self, diff_id: &str) -> Result<u64, Fault> {
         let path = self.layer(diff_id).with_extension("size");
         let text =
             fs::read_to_string(&path).map_err(|source| Fault::system(path.display(), source))?;
@@ -305,71 +281,6 @@ impl Store {
     pub(super) fn temporary(&self) -> PathBuf {
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
         self.root.join("tmp").join(serial.to_string())
-    }
-
-    /// Announces layers that will be added, so that no removal takes them meanwhile.
-    pub(super) fn want(&self, layers: &[String]) -> Wanted<'_> {
-        let mut state = self.lock();
-        for layer in layers {
-            *state.wanted.entry(layer.clone()).or_default() += 1;
-        }
-        Wanted { store: self, layers: layers.to_vec() }
-    }
-
-    /// Whether the layer is here already.
-    pub(super) fn has_layer(&self, diff_id: &str) -> bool {
-        self.layer_size(diff_id).is_ok() && self.layer(diff_id).is_dir()
-    }
-
-    /// Unpacks one layer; `diff_id` is what its uncompressed stream must hash to (or whatever it
-    /// hashes to, where `None`). Returns the digest.
-    pub(super) fn add_layer(
-        &self,
-        packed: impl Read,
-        diff_id: Option<&str>,
-    ) -> Result<String, Fault> {
-        let temporary = self.temporary();
-        fs::create_dir(&temporary).map_err(|source| Fault::system(temporary.display(), source))?;
-        let result = self.add_layer_in(&temporary, packed, diff_id);
-        remove_folder(&temporary)?;
-        result
-    }
-
-    fn add_layer_in(
-        &self,
-        temporary: &Path,
-        packed: impl Read,
-        diff_id: Option<&str>,
-    ) -> Result<String, Fault> {
-        let damaged = |error: io::Error| match error.raw_os_error() {
-            Some(_) => Fault::system("reading a layer", error),
-            None => Fault::Bad(format!("a layer is damaged: {error}")),
-        };
-        nix::sys::stat::fchmodat(
-            None,
-            temporary,
-            nix::sys::stat::Mode::from_bits_truncate(0o755),
-            nix::sys::stat::FchmodatFlags::FollowSymlink,
-        )
-        .map_err(|errno| Fault::system(temporary.display(), errno.into()))?;
-        let mut stream = Hashed::new(Unpacked::new(packed).map_err(damaged)?);
-        let size_bytes = unpack(&mut stream, temporary)?;
-        let found = stream.finish().map_err(damaged)?;
-        if let Some(wanted) = diff_id
-            && wanted != found
-        {
-            return Err(Fault::Bad(format!("a layer's content is {found}, not {wanted}")));
-        }
-        let target = self.layer(&found);
-        let size_file = target.with_extension("size");
-        fs::write(&size_file, size_bytes.to_string())
-            .map_err(|source| Fault::system(size_file.display(), source))?;
-        match fs::rename(temporary, &target) {
-            // Someone else was faster; theirs is the same.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOTEMPTY | libc::EEXIST)) => {}
-            result => result.map_err(|source| Fault::system(target.display(), source))?,
-        }
-        Ok(found)
     }
 
     /// Makes images known, all of them or none; their layers must be here, and wanted.
@@ -477,35 +388,6 @@ impl Store {
             && error.kind() != io::ErrorKind::NotFound
         {
             tracing::warn!(path = %path.display(), %error, "a blob could not be removed");
-        }
-    }
-
-    /// Removes those of `layers` that neither the index nor a running import names.
-    fn sweep_layers(&self, state: &State, layers: &[String]) {
-        for layer in layers {
-            let is_named = state.wanted.contains_key(layer)
-                || state.index.images.values().any(|entry| entry.layers.contains(layer));
-            if is_named {
-                continue;
-            }
-            let path = self.layer(layer);
-            // Out of the way first, so that a crash in the middle leaves no half of a layer.
-            let temporary = self.temporary();
-            let result = match fs::rename(&path, &temporary) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-                Err(source) => Err(Fault::system(path.display(), source)),
-                Ok(()) => remove_folder(&temporary),
-            };
-            let result = result.and_then(|()| match fs::remove_file(path.with_extension("size")) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    Err(Fault::system(path.display(), error))
-                }
-                _ => Ok(()),
-            });
-            if let Err(fault) = result {
-                // The next opening tries again.
-                tracing::warn!(layer, ?fault, "an unused layer could not be removed");
-            }
         }
     }
 }
