@@ -23,6 +23,7 @@ mod probe;
 mod pull;
 mod recorder;
 mod run;
+pub mod serve;
 mod shared;
 mod states;
 mod volumes;

@@ -17,8 +17,15 @@ use tokio::{
 };
 
 use crate::{
-    clock::Clock, config::Config, node, recorder::Recorder, shared::Shared, states::Found, volumes,
-    wire, worker::Worker,
+    clock::Clock,
+    config::Config,
+    node,
+    recorder::Recorder,
+    serve::{self, Authority, Kubelet},
+    shared::Shared,
+    states::Found,
+    volumes, wire,
+    worker::Worker,
 };
 
 /// Why an agent cannot begin.
@@ -89,6 +96,18 @@ impl Handle {
         self.shared.client.clone()
     }
 
+    /// The kubelet API of this node; its callers' rights are asked of the API server.
+    #[must_use]
+    pub fn kubelet(&self) -> Kubelet {
+        Kubelet {
+            runtime: self.runtime(),
+            pods: Arc::new(self.clone()),
+            authority: Arc::new(Authority::new(self.client())),
+            node: self.shared.config.node.clone(),
+            scratch: self.shared.config.data.join("scratch"),
+        }
+    }
+
     /// The node's settings.
     #[must_use]
     pub fn config(&self) -> &Config {
@@ -111,6 +130,25 @@ impl Handle {
     #[must_use]
     pub fn containers(&self, namespace: &str, pod: &str, container: &str) -> Option<Found> {
         self.shared.states.find(namespace, pod, container)
+    }
+}
+
+impl serve::Pods for Handle {
+    fn pod(&self, namespace: &str, name: &str) -> Option<Arc<Pod>> {
+        self.shared.pods.get(namespace, name)
+    }
+
+    fn pods(&self) -> Vec<Arc<Pod>> {
+        self.shared.pods.list()
+    }
+
+    fn log_folder(&self, pod: &Pod) -> std::path::PathBuf {
+        let meta = &pod.metadata;
+        self.shared.config.log_folder(
+            meta.namespace.as_deref().unwrap_or_default(),
+            meta.name.as_deref().unwrap_or_default(),
+            meta.uid.as_deref().unwrap_or_default(),
+        )
     }
 }
 
