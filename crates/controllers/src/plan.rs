@@ -253,3 +253,61 @@ impl fmt::Display for Wait {
         }
     }
 }
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.name)
+    }
+}
+
+/// What it does; `{:#}` also says why.
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.verb {
+            Verb::Create(object) => write!(f, "create {}", Target::of(&**object))?,
+            Verb::Update { object, subresource } => {
+                write!(f, "update {}{}", part(*subresource), Target::of(&**object))?;
+            }
+            Verb::Patch { target, subresource, .. } => {
+                write!(f, "patch {}{target}", part(*subresource))?;
+            }
+            Verb::Delete { target, grace_period_s: Some(0), .. } => {
+                write!(f, "delete {target} by force")?;
+            }
+            Verb::Delete { target, .. } => write!(f, "delete {target}")?,
+            Verb::Bind { target, node } => write!(f, "bind {target} to {node}")?,
+            Verb::Confirm(target) => write!(f, "confirm {target}")?,
+            Verb::ConfirmGone(target) => write!(f, "confirm that {target} is gone")?,
+            Verb::Note => {
+                let note = self.events.as_ref().and_then(|events| events.success.as_ref());
+                let reason = note.map_or("nothing", |note| note.reason);
+                write!(f, "say {reason}")?;
+            }
+        }
+        if f.alternate() {
+            write!(f, " ({})", self.why)?;
+        }
+        Ok(())
+    }
+}
+
+/// Actions in order, then what it waits for, then when it looks again: one line for logs, tests
+/// and `why`; `{:#}` gives each action its reason.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts: Vec<String> = Vec::new();
+        for action in &self.actions {
+            parts.push(if f.alternate() { format!("{action:#}") } else { action.to_string() });
+        }
+        parts.extend(self.waits.iter().map(Wait::to_string));
+        parts.extend(self.look_again.map(|at| format!("look again at {at}")));
+        if parts.is_empty() {
+            return f.write_str("nothing to do");
+        }
+        f.write_str(&parts.join("; "))
+    }
+}
+
+fn part(subresource: Option<&str>) -> String {
+    subresource.map(|part| format!("{part} of ")).unwrap_or_default()
+}

@@ -43,7 +43,7 @@ pub(super) fn before_create(view: &View, ordinal: i64) -> Claims {
     if let Some(stale) = stale_claim(view, ordinal, &pod) {
         return Claims { actions: Vec::new(), obstacle: Some(Wait::ClaimGone(stale)) };
     }
-    let mut claims = missing(view, ordinal);
+    let mut claims = Claims { actions: missing(view, ordinal, true), obstacle: None };
     for (name, claim) in existing(view, ordinal) {
         if claim.metadata.deletion_timestamp.is_some() {
             let message = format!(
@@ -61,11 +61,9 @@ pub(super) fn before_create(view: &View, ordinal: i64) -> Claims {
     claims
 }
 
-/// Makes claims that were lost while their pod is Pending (K3), and sets their owners.
-pub(super) fn while_pending(view: &View, ordinal: i64, pod: &Pod) -> Vec<Action> {
-    let mut actions = missing(view, ordinal).actions;
-    actions.extend(owners(view, ordinal, pod, false));
-    actions
+/// Makes claims of a pod that is there, but cannot start without them (K3, N8).
+pub(super) fn lost(view: &View, ordinal: i64) -> Vec<Action> {
+    missing(view, ordinal, false)
 }
 
 /// Sets the owners of a pod's claims (K5 to K7).
@@ -95,39 +93,31 @@ fn names(view: &View, ordinal: i64) -> impl Iterator<Item = String> {
     })
 }
 
-fn missing(view: &View, ordinal: i64) -> Claims {
+/// Creations of what is not there. A failure is told of the pod, too, where it keeps the pod from
+/// being created (E4).
+fn missing(view: &View, ordinal: i64, creating: bool) -> Vec<Action> {
     let pod = pod_name(view.name(), ordinal);
-    let mut actions = Vec::new();
-    for name in names(view, ordinal).filter(|name| !view.claims.contains_key(name)) {
-        let set = view.name();
-        let mut action = Action::new(
-            Verb::Create(Box::new(new_claim(view, ordinal, &name))),
-            "its pod needs it",
+    let set = view.name();
+    let create = |name: String| {
+        let claim = new_claim(view, ordinal, &name);
+        let mut action = Action::new(Verb::Create(Box::new(claim)), "its pod needs it");
+        let done = format!("Create Claim {name} Pod {pod} in StatefulSet {set} success");
+        let failed = format!(
+            "Create Claim {name} for Pod {pod} in StatefulSet {set} failed error: {{error}}"
         );
-        action.events = Some(Outcome {
-            regarding: Target::of(&*view.set),
-            success: Some(Note::normal(
-                "SuccessfulCreate",
-                format!("Create Claim {name} Pod {pod} in StatefulSet {set} success"),
-            )),
-            failure: vec![
-                Note::warning(
-                    "FailedCreate",
-                    format!(
-                        "Create Claim {name} for Pod {pod} in StatefulSet {set} failed error: {{error}}"
-                    ),
-                ),
-                Note::warning(
-                    "FailedCreate",
-                    format!(
-                        "Create Pod {pod} in StatefulSet {set} failed error: failed to create PVC {name}: {{error}}"
-                    ),
-                ),
-            ],
-        });
-        actions.push(action);
-    }
-    Claims { actions, obstacle: None }
+        let mut failure = vec![Note::warning("FailedCreate", failed)];
+        if creating {
+            let failed = format!(
+                "Create Pod {pod} in StatefulSet {set} failed error: failed to create PVC {name}: \
+                 {{error}}"
+            );
+            failure.push(Note::warning("FailedCreate", failed));
+        }
+        let success = Some(Note::normal("SuccessfulCreate", done));
+        action.events = Some(Outcome { regarding: Target::of(&*view.set), success, failure });
+        action
+    };
+    names(view, ordinal).filter(|name| !view.claims.contains_key(name)).map(create).collect()
 }
 
 /// The claim, complete (K1); with the set as owner from the start where it shall go with the set
@@ -221,7 +211,19 @@ fn own(
     if result != owners {
         let mut changed = claim.clone();
         changed.metadata.owner_references = Some(result).filter(|owners| !owners.is_empty());
-        actions.push(Action::update(changed, None, "the retention policy says who owns it"));
+        let claim = claim.metadata.name.as_deref().unwrap_or_default();
+        let set = view.name();
+        let failed = format!(
+            "Update Pod {pod_name} in StatefulSet {set} failed error: could not update claim \
+             {claim} for delete policy ownerRefs: {{error}}"
+        );
+        let mut action = Action::update(changed, None, "the retention policy says who owns it");
+        action.events = Some(Outcome {
+            regarding: Target::of(&*view.set),
+            success: None,
+            failure: vec![Note::warning("FailedUpdate", failed)],
+        });
+        actions.push(action);
     }
     actions
 }

@@ -10,7 +10,7 @@ use api::k8s::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use super::{revision::restore, view::View};
+use super::{revision::template, view::View};
 
 pub(super) const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
 pub(super) const POD_INDEX: &str = "apps.kubernetes.io/pod-index";
@@ -39,9 +39,16 @@ pub fn claim_name(template: &str, set: &str, ordinal: i64) -> String {
 }
 
 /// The pod of this ordinal at this revision, complete (N2 to N5).
-pub(super) fn new_pod(view: &View, ordinal: i64, revision: &ControllerRevision) -> Pod {
-    let restored = restore(&view.set, revision);
-    let template = restored.spec.map(|spec| spec.template).unwrap_or_default();
+///
+/// The update revision is the set's own template, and needs no decoding.
+pub(super) fn new_pod(
+    view: &View,
+    ordinal: i64,
+    revision: &ControllerRevision,
+    current: bool,
+) -> Pod {
+    let own = || view.spec().template.clone();
+    let template = if current { template(revision).unwrap_or_else(own) } else { own() };
     let name = pod_name(view.name(), ordinal);
     let meta = template.metadata.unwrap_or_default();
     let mut labels = meta.labels.unwrap_or_default();

@@ -8,6 +8,7 @@
 //! `view` says what a pod is to its set (ordinal, health); `revision` names templates; `identity`
 //! builds pods; `claims` builds claims and says who owns them; `adopt` takes in and lets go;
 //! `plan` puts the rules in order; `status` counts.
+//! `judge` holds the promises apart from the code that keeps them; debug builds ask it every time.
 //!
 //! Source of every rule: kubernetes v1.36 `pkg/controller/statefulset`; where stead departs from
 //! it, the rule says so.
@@ -16,6 +17,8 @@ mod adopt;
 mod claims;
 mod go_json;
 mod identity;
+#[cfg(any(test, debug_assertions))]
+mod judge;
 mod plan;
 mod revision;
 mod status;

@@ -1,8 +1,9 @@
 //! Decides the next writes for one StatefulSet: the order of the rules is the contract.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ops::ControlFlow::{self, Break, Continue},
+    sync::Arc,
 };
 
 use api::k8s::{api::core::v1::Pod, apimachinery::pkg::util::intstr::IntOrString};
@@ -33,7 +34,18 @@ pub fn reconcile(view: &View) -> Plan {
     if !adoptions.is_empty() {
         return Plan { actions: adoptions, ..Plan::default() };
     }
-    Turn::new(view).run()
+    decide(view, revision::choose(view))
+}
+
+/// The plan of a set whose pods and revisions are all its own already.
+pub(super) fn decide(view: &View, revisions: Revisions) -> Plan {
+    let plan = Turn::new(view, revisions).run();
+    #[cfg(any(test, debug_assertions))]
+    {
+        let broken = super::judge::broken_promises(view, &plan);
+        assert!(broken.is_empty(), "{broken:?} are broken by the plan {plan:#} for {view:?}");
+    }
+    plan
 }
 
 /// One turn: the facts sorted, and the plan as it grows.
@@ -48,17 +60,21 @@ struct Turn<'a> {
     group: u32,
     /// Pods created or deleted so far.
     moved: usize,
+    /// Ordinals of the pods deleted so far.
+    deleted: BTreeSet<i64>,
+    /// The update revision is made by this very plan.
+    unnamed: bool,
     /// Pods of the current revision deleted for their update.
     replaced: i32,
 }
 
 impl<'a> Turn<'a> {
-    fn new(view: &'a View) -> Self {
-        let mut revisions = revision::choose(view);
+    fn new(view: &'a View, mut revisions: Revisions) -> Self {
         let mut plan = Plan::default();
         if !view.deleting() {
             plan.actions = std::mem::take(&mut revisions.actions);
         }
+        let unnamed = plan.actions.iter().any(|action| matches!(action.verb, Verb::Create(_)));
         let owned = view.pods.iter().filter(|pod| {
             controller_of(&pod.metadata).is_some_and(|owner| owner.uid == view.uid())
         });
@@ -71,7 +87,18 @@ impl<'a> Turn<'a> {
                 None => None,
             };
         }
-        Self { view, revisions, replicas, condemned, plan, group: 1, moved: 0, replaced: 0 }
+        Self {
+            view,
+            revisions,
+            replicas,
+            condemned,
+            plan,
+            group: 1,
+            moved: 0,
+            deleted: BTreeSet::new(),
+            unnamed,
+            replaced: 0,
+        }
     }
 
     fn run(mut self) -> Plan {
@@ -84,7 +111,9 @@ impl<'a> Turn<'a> {
             self.replicas.values().chain(self.condemned.values()).copied().collect();
         let counts = status::count(self.view, &self.revisions, &pods, self.replaced);
         self.group += 1;
-        if let Some(action) = status::write(self.view, counts) {
+        if let Some(mut action) = status::write(self.view, counts) {
+            // A status never names a revision that could not be made.
+            action.always = !self.unnamed;
             self.push(action);
         }
         if !self.view.deleting() {
@@ -102,12 +131,38 @@ impl<'a> Turn<'a> {
             self.fill_all();
             self.own_condemned();
             self.shrink_all();
+            self.roll()?;
+            if self.plan.waits.is_empty() {
+                self.plan.waits.extend(self.unfinished());
+            }
+            Continue(())
         } else {
             self.fill()?; //   Every wanted pod is available
             self.own_condemned();
             self.shrink()?; // before any surplus pod goes,
+            self.roll() //     and before any old revision is replaced.
         }
-        self.roll() //         and before any old revision is replaced.
+    }
+
+    /// What a set that nobody has to do anything for still waits for.
+    fn unfinished(&self) -> Option<Wait> {
+        let late = self.replicas.iter().find(|(_, pod)| self.view.unavailable(pod));
+        let late = late.map(|(ordinal, pod)| self.wait_for(*ordinal, pod));
+        late.or_else(|| {
+            let (_, pod) = self.condemned.last_key_value()?;
+            Some(Wait::Gone(pod.metadata.name.clone().unwrap_or_default()))
+        })
+    }
+
+    /// What an unavailable pod is waited for: its health, or its end.
+    fn wait_for(&self, ordinal: i64, pod: &Pod) -> Wait {
+        let name = pod.metadata.name.clone().unwrap_or_default();
+        if self.going(ordinal, pod) { Wait::Gone(name) } else { Wait::Healthy(name) }
+    }
+
+    /// Deleted before, or by this plan.
+    fn going(&self, ordinal: i64, pod: &Pod) -> bool {
+        terminating(pod) || self.deleted.contains(&ordinal)
     }
 
     /// 9.1 under OrderedReady: pods in ascending order, the first that is not available ends it.
@@ -117,19 +172,19 @@ impl<'a> Turn<'a> {
             let Some(&pod) = self.replicas.get(&ordinal) else {
                 return Break(self.create(ordinal).unwrap_or(Wait::Healthy(name)));
             };
+            if self.view.health(pod) == Health::Pending {
+                self.extend(claims::lost(self.view, ordinal));
+                self.extend(claims::owners(self.view, ordinal, pod, false));
+            }
             if terminating(pod) {
                 return Break(Wait::Gone(name));
             }
             match self.view.health(pod) {
                 Health::Finished => {
-                    self.delete(pod, "it has ended");
+                    self.delete(ordinal, pod, "it has ended");
                     return Break(Wait::Gone(name));
                 }
-                Health::Pending => {
-                    let actions = claims::while_pending(self.view, ordinal, pod);
-                    self.extend(actions);
-                    return Break(Wait::Healthy(name));
-                }
+                Health::Pending => return Break(Wait::Healthy(name)),
                 Health::Unready | Health::Settling => return Break(Wait::Healthy(name)),
                 Health::Available => self.repair(ordinal, pod),
             }
@@ -150,16 +205,10 @@ impl<'a> Turn<'a> {
                 }
                 Some(pod) if self.view.health(pod) == Health::Finished => {
                     if !terminating(pod) {
-                        self.delete(pod, "it has ended");
+                        self.delete(ordinal, pod, "it has ended");
                     }
                 }
-                Some(pod) => {
-                    if self.view.health(pod) == Health::Pending {
-                        let actions = claims::while_pending(self.view, ordinal, pod);
-                        self.extend(actions);
-                    }
-                    self.repair(ordinal, pod);
-                }
+                Some(pod) => self.repair(ordinal, pod),
             }
         }
     }
@@ -169,26 +218,33 @@ impl<'a> Turn<'a> {
         let name = identity::pod_name(self.view.name(), ordinal);
         let set = self.view.name();
         let prepared = claims::before_create(self.view, ordinal);
-        self.moved += 1;
+        let creates = |action: &Action| matches!(action.verb, Verb::Create(_));
         let stuck = prepared.obstacle.is_some();
+        // What only waits takes no place from those that can go on.
+        self.moved += usize::from(!stuck || prepared.actions.iter().any(creates));
         self.extend(prepared.actions);
         if stuck {
             return prepared.obstacle;
         }
         let failed = format!("Create Pod {name} in StatefulSet {set} failed error: {{error}}");
         if let Some(squatter) = self.squatter(&name) {
+            if terminating(squatter) {
+                return Some(Wait::Gone(name)); // It goes by itself.
+            }
             // Departs from upstream (E1), which stalls here without a word.
             let error = format!("pods {name:?} already exists");
             let message = failed.replace("{error}", &error);
-            let mut action = Action::new(Verb::Note, squatter);
-            action.events =
-                Some(self.outcome(Some(Note::warning("FailedCreate", message)), Vec::new()));
-            self.push(action);
+            let why = match controller_of(&squatter.metadata) {
+                Some(_) => "a pod of another controller has its name",
+                None => "a pod that its selector does not match has its name",
+            };
+            let note = Note::warning("FailedCreate", message);
+            self.push(Action::note(Target::of(&*self.view.set), note, why));
             return Some(Wait::Gone(name));
         }
         let current = identity::wants_current(self.view, ordinal);
         let revision = if current { &self.revisions.current } else { &self.revisions.update };
-        let pod = identity::new_pod(self.view, ordinal, revision);
+        let pod = identity::new_pod(self.view, ordinal, revision, current);
         let mut action = Action::new(Verb::Create(Box::new(pod)), "the set wants it");
         let message = format!("Create Pod {name} in StatefulSet {set} successful");
         action.events = Some(self.outcome(
@@ -199,14 +255,10 @@ impl<'a> Turn<'a> {
         None
     }
 
-    /// Why the pod of this name is not the set's, if there is one.
-    fn squatter(&self, name: &str) -> Option<&'static str> {
-        let named = |pod: &&std::sync::Arc<Pod>| pod.metadata.name.as_deref() == Some(name);
-        let pod = self.view.pods.iter().find(named)?;
-        Some(match controller_of(&pod.metadata) {
-            Some(_) => "a pod of another controller has its name",
-            None => "a pod that its selector does not match has its name",
-        })
+    /// The pod that has this name and is not the set's, if there is one.
+    fn squatter(&self, name: &str) -> Option<&'a Pod> {
+        let named = |pod: &&Arc<Pod>| pod.metadata.name.as_deref() == Some(name);
+        self.view.pods.iter().find(named).map(|pod| &**pod)
     }
 
     /// Labels, storage, owners of claims (L7).
@@ -221,13 +273,15 @@ impl<'a> Turn<'a> {
             let verb = Verb::Patch { target, subresource: None, kind: PatchKind::Merge, body };
             self.update(verb, pod, "its identity labels are not its own");
         }
-        if !identity::storage_matches(self.view, pod, ordinal) {
+        let stored = identity::storage_matches(self.view, pod, ordinal);
+        if !stored || self.view.health(pod) == Health::Pending {
+            self.extend(claims::lost(self.view, ordinal));
+        }
+        if !stored {
             let mut changed = pod.clone();
             let others = changed.spec.as_mut().and_then(|spec| spec.volumes.take());
             let volumes = identity::volumes(self.view, ordinal, others.unwrap_or_default());
             changed.spec.get_or_insert_default().volumes = Some(volumes);
-            let actions = claims::while_pending(self.view, ordinal, pod);
-            self.extend(actions);
             let verb = Verb::Update { object: Box::new(changed), subresource: None };
             self.update(verb, pod, "a claim template has no volume in it");
         }
@@ -248,7 +302,7 @@ impl<'a> Turn<'a> {
     /// upstream (X2) for a broken pod, which nothing can make ready: it goes at once, or two such
     /// pods would hold each other for ever.
     fn shrink(&mut self) -> ControlFlow<Wait> {
-        let Some((_, &pod)) = self.condemned.last_key_value() else { return Continue(()) };
+        let Some((&ordinal, &pod)) = self.condemned.last_key_value() else { return Continue(()) };
         let name = pod.metadata.name.clone().unwrap_or_default();
         if terminating(pod) {
             return Break(Wait::Gone(name));
@@ -260,16 +314,16 @@ impl<'a> Turn<'a> {
             return Break(Wait::Healthy(name));
         }
         self.group += 1;
-        self.delete(pod, "the set wants fewer pods");
+        self.delete(ordinal, pod, "the set wants fewer pods");
         Break(Wait::Gone(name))
     }
 
     /// 9.2 under Parallel.
     fn shrink_all(&mut self) {
         self.group += 1;
-        for (_, pod) in self.condemned.clone().into_iter().rev() {
+        for (ordinal, pod) in self.condemned.clone().into_iter().rev() {
             if !terminating(pod) && self.moved < BATCH_MAX {
-                self.delete(pod, "the set wants fewer pods");
+                self.delete(ordinal, pod, "the set wants fewer pods");
             }
         }
     }
@@ -293,10 +347,11 @@ impl<'a> Turn<'a> {
         for ordinal in (first..self.view.end()).rev() {
             let name = identity::pod_name(self.view.name(), ordinal);
             match self.replicas.get(&ordinal).copied() {
-                None => return Break(Wait::Healthy(name)),
-                Some(pod) if terminating(pod) => return Break(Wait::Gone(name)),
+                None if self.plan.waits.is_empty() => return Break(Wait::Healthy(name)),
+                None => return Continue(()), // What keeps it from being made is said already.
+                Some(pod) if self.going(ordinal, pod) => return Break(Wait::Gone(name)),
                 Some(pod) if revision_of(pod) != wanted => {
-                    self.replace(pod);
+                    self.replace(ordinal, pod);
                     return Break(Wait::Gone(name));
                 }
                 Some(pod) if self.view.unavailable(pod) => return Break(Wait::Healthy(name)),
@@ -309,38 +364,39 @@ impl<'a> Turn<'a> {
     /// M1 to M4. Departs from upstream (M5): an old pod that is unavailable anyway costs nothing.
     fn roll_many(&mut self, first: i64, wanted: &str) -> ControlFlow<Wait> {
         let slots = self.view.replicas();
-        let down = slots
-            - i64::try_from(
-                self.replicas.values().filter(|pod| !self.view.unavailable(pod)).count(),
-            )
-            .unwrap_or(slots);
+        let up = self.replicas.values().filter(|pod| !self.view.unavailable(pod)).count();
+        let down = slots - i64::try_from(up).unwrap_or(slots);
         let mut left = max_unavailable(self.view) - down;
         let mut waiting = None;
-        for (_, pod) in self.replicas.clone().range(first..).rev() {
-            let name = pod.metadata.name.clone().unwrap_or_default();
-            if terminating(pod) {
-                waiting.get_or_insert(Wait::Gone(name));
-            } else if revision_of(pod) == wanted {
-                if self.view.unavailable(pod) {
-                    waiting.get_or_insert(Wait::Healthy(name));
+        let mut held = false;
+        for (ordinal, pod) in self.replicas.clone().split_off(&first).into_iter().rev() {
+            let unavailable = self.view.unavailable(pod);
+            let outdated = revision_of(pod) != wanted;
+            if self.moved >= BATCH_MAX || self.going(ordinal, pod) || !outdated {
+                if unavailable {
+                    waiting = waiting.or_else(|| Some(self.wait_for(ordinal, pod)));
                 }
-            } else if self.view.unavailable(pod) || left > 0 {
-                left -= i64::from(!self.view.unavailable(pod));
-                self.replace(pod);
-                waiting.get_or_insert(Wait::Gone(name));
+            } else if unavailable || left > 0 {
+                left -= i64::from(!unavailable);
+                self.replace(ordinal, pod);
+                waiting = waiting.or_else(|| Some(self.wait_for(ordinal, pod)));
+            } else {
+                held = true;
             }
         }
+        // The budget may be spent by pods below the partition, which are not looked at here.
+        let waiting = waiting.or_else(|| self.unfinished().filter(|_| held));
         waiting.map_or(Continue(()), Break)
     }
 
-    fn replace(&mut self, pod: &Pod) {
+    fn replace(&mut self, ordinal: i64, pod: &Pod) {
         let current = self.revisions.current.metadata.name.as_deref();
         // Departs from upstream (T8), which counts below zero here.
         self.replaced += i32::from(Some(revision_of(pod)) == current);
-        self.delete(pod, "it is of an old revision");
+        self.delete(ordinal, pod, "it is of an old revision");
     }
 
-    fn delete(&mut self, pod: &Pod, why: &str) {
+    fn delete(&mut self, ordinal: i64, pod: &Pod, why: &str) {
         let name = pod.metadata.name.as_deref().unwrap_or_default();
         let set = self.view.name();
         let target = Target::of(pod);
@@ -352,6 +408,7 @@ impl<'a> Turn<'a> {
             vec![Note::warning("FailedDelete", failed)],
         ));
         self.moved += 1;
+        self.deleted.insert(ordinal);
         self.push(action);
     }
 

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use api::{
     k8s::{
-        api::apps::v1::{ControllerRevision, StatefulSet},
+        api::{
+            apps::v1::{ControllerRevision, StatefulSet},
+            core::v1::PodTemplateSpec,
+        },
         apimachinery::pkg::{apis::meta::v1::ObjectMeta, runtime::RawExtension},
     },
     resource,
@@ -113,24 +116,13 @@ pub(super) fn choose(view: &View) -> Revisions {
     Revisions { current, update, collisions, actions, all }
 }
 
-/// The set with a revision's template (R11).
-pub(super) fn restore(set: &StatefulSet, revision: &ControllerRevision) -> StatefulSet {
-    let mut restored = set.clone();
-    let template =
-        revision.data.as_ref().and_then(|data| data.0.pointer("/spec/template").cloned()).map(
-            |mut template| {
-                if let Value::Object(fields) = &mut template {
-                    fields.remove("$patch");
-                }
-                template
-            },
-        );
-    if let (Some(spec), Some(template)) = (&mut restored.spec, template)
-        && let Ok(template) = serde_json::from_value(template)
-    {
-        spec.template = template;
+/// The template that a revision stores (R11).
+pub(super) fn template(revision: &ControllerRevision) -> Option<PodTemplateSpec> {
+    let mut template = revision.data.as_ref()?.0.pointer("/spec/template")?.clone();
+    if let Value::Object(fields) = &mut template {
+        fields.remove("$patch");
     }
-    restored
+    serde_json::from_value(template).ok()
 }
 
 /// Deletes what no pod uses and history does not keep (R9), oldest first.
@@ -180,7 +172,9 @@ fn same(revision: &ControllerRevision, wanted: &Value) -> bool {
 
 /// Guards against a template that only another version's defaults make look different.
 fn same_once_defaulted(view: &View, newest: &ControllerRevision, wanted: &Value) -> bool {
-    let mut restored = restore(&view.set, newest);
+    let mut restored = (*view.set).clone();
+    let (Some(spec), Some(template)) = (&mut restored.spec, template(newest)) else { return false };
+    spec.template = template;
     resource::of::<StatefulSet>().apply_defaults(&mut restored);
     data(&restored) == *wanted
 }

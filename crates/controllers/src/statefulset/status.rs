@@ -1,7 +1,7 @@
 //! What the set's status says (T1 to T10).
 
 use api::k8s::api::{apps::v1::StatefulSetStatus, core::v1::Pod};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     revision::Revisions,
@@ -55,18 +55,32 @@ fn complete(view: &View, status: &StatefulSetStatus) -> bool {
 }
 
 /// The write, if anything that matters differs (T6).
+///
+/// A count that is absent is 0: other API servers leave zeros out.
 pub(super) fn write(view: &View, mut status: StatefulSetStatus) -> Option<Action> {
     let old = view.set.status.clone().unwrap_or_default();
     status.observed_generation = status.observed_generation.max(old.observed_generation);
-    if status == old {
+    if weighed(&status) == weighed(&old) {
         return None;
     }
     let mut object = (*view.set).clone();
     object.status = Some(status);
     let verb = Verb::Update { object: Box::new(object), subresource: Some("status") };
-    let mut action = Action::new(verb, "the counts have changed");
-    action.always = true;
-    Some(action)
+    Some(Action::new(verb, "the counts have changed"))
+}
+
+/// What is worth a write.
+fn weighed(status: &StatefulSetStatus) -> (i64, [i32; 5], [&str; 2]) {
+    let counts = [
+        status.replicas,
+        status.ready_replicas.unwrap_or(0),
+        status.available_replicas.unwrap_or(0),
+        status.current_replicas.unwrap_or(0),
+        status.updated_replicas.unwrap_or(0),
+    ];
+    let names = [&status.current_revision, &status.update_revision];
+    let names = names.map(|name| name.as_deref().unwrap_or_default());
+    (status.observed_generation.unwrap_or(0), counts, names)
 }
 
 /// When the next pod becomes available by nothing but time (T10).
@@ -75,5 +89,7 @@ pub(super) fn look_again(view: &View, pods: &[&Pod]) -> Option<Timestamp> {
         return None;
     }
     let settling = pods.iter().filter(|pod| ready(pod) && view.health(pod) == Health::Settling);
-    settling.filter_map(|pod| view.available_at(pod)).min()
+    let span = SignedDuration::from_secs(view.min_ready_s());
+    let later = view.now.checked_add(span).ok(); // For a pod that does not say since when.
+    settling.filter_map(|pod| view.available_at(pod).or(later)).min()
 }

@@ -126,11 +126,12 @@ impl View {
         if !ready(pod) {
             return Health::Unready;
         }
+        if self.min_ready_s() == 0 {
+            return Health::Available; // Whatever a node's clock says of when it began.
+        }
         match self.available_at(pod) {
-            Some(at) if at > self.now => Health::Settling,
-            Some(_) => Health::Available,
-            None if self.min_ready_s() == 0 => Health::Available,
-            None => Health::Settling,
+            Some(at) if at <= self.now => Health::Available,
+            _ => Health::Settling,
         }
     }
 

@@ -1,0 +1,183 @@
+//! A view and its plan, laid out for the second judge's questions.
+
+use std::collections::BTreeMap;
+
+use api::k8s::{
+    api::{
+        apps::v1::{StatefulSet, StatefulSetStatus},
+        core::v1::Pod,
+    },
+    apimachinery::pkg::{apis::meta::v1::OwnerReference, util::intstr::IntOrString},
+};
+
+use super::super::View;
+use crate::{Plan, Target, Verb};
+
+/// What a pod looks like from outside.
+#[derive(Clone, Copy)]
+pub(super) struct Seen<'a> {
+    pub(super) pod: &'a Pod,
+    pub(super) going: bool,
+    pub(super) ended: bool,
+    pub(super) available: bool,
+}
+
+/// A view and its plan, laid out for questions.
+pub(super) struct Case<'a> {
+    pub(super) view: &'a View,
+    pub(super) plan: &'a Plan,
+    pub(super) set: &'a StatefulSet,
+    pub(super) wanted: std::ops::Range<i64>,
+    pub(super) ordered: bool,
+    pub(super) rolling: bool,
+    /// The first ordinal that a rollout may touch.
+    pub(super) first: i64,
+    /// The set's pods that are wanted, and those that are not.
+    pub(super) replicas: BTreeMap<i64, Seen<'a>>,
+    pub(super) surplus: BTreeMap<i64, Seen<'a>>,
+    pub(super) created: Vec<(i64, &'a Pod)>,
+    pub(super) deleted: Vec<(i64, &'a Target)>,
+    pub(super) status: Option<&'a StatefulSetStatus>,
+}
+
+impl<'a> Case<'a> {
+    pub(super) fn new(view: &'a View, plan: &'a Plan) -> Self {
+        let set = &*view.set;
+        let spec = set.spec.as_ref();
+        let start = spec.and_then(|spec| spec.ordinals.as_ref()?.start).unwrap_or(0);
+        let count = spec.and_then(|spec| spec.replicas).unwrap_or(1);
+        let start = i64::from(start.max(0));
+        let wanted = start..start + i64::from(count.max(0));
+        let strategy = spec.and_then(|spec| spec.update_strategy.as_ref());
+        let rolling = strategy.and_then(|strategy| strategy.rolling_update.as_ref());
+        let partition = rolling.and_then(|rolling| rolling.partition).unwrap_or(0);
+        let (mut replicas, mut surplus) = (BTreeMap::new(), BTreeMap::new());
+        for pod in &view.pods {
+            let Some(ordinal) = ordinal(set, pod.metadata.name.as_deref()) else { continue };
+            if controller(pod.metadata.owner_references.as_deref()) != set.metadata.uid.as_deref() {
+                continue;
+            }
+            let kind = if wanted.contains(&ordinal) { &mut replicas } else { &mut surplus };
+            kind.insert(ordinal, look(view, pod));
+        }
+        let verbs = || plan.actions.iter().map(|action| &action.verb);
+        let created = verbs().filter_map(|verb| {
+            let Verb::Create(object) = verb else { return None };
+            let pod: &Pod = object.as_any().downcast_ref()?;
+            Some((ordinal(set, pod.metadata.name.as_deref()).unwrap_or(-1), pod))
+        });
+        let deleted = verbs().filter_map(|verb| match verb {
+            Verb::Delete { target, .. } if target.kind == "Pod" => {
+                Some((ordinal(set, Some(&target.name)).unwrap_or(-1), target))
+            }
+            _ => None,
+        });
+        let status = verbs().find_map(|verb| match verb {
+            Verb::Update { object, subresource: Some("status") } => {
+                object.as_any().downcast_ref::<StatefulSet>()?.status.as_ref()
+            }
+            _ => None,
+        });
+        Self {
+            view,
+            plan,
+            set,
+            ordered: spec.and_then(|spec| spec.pod_management_policy.as_deref())
+                != Some("Parallel"),
+            rolling: strategy.and_then(|strategy| strategy.type_.as_deref()) != Some("OnDelete"),
+            first: wanted.start + i64::from(partition.max(0)),
+            wanted,
+            replicas,
+            surplus,
+            created: created.collect(),
+            deleted: deleted.collect(),
+            status,
+        }
+    }
+
+    /// Pods that are deleted although they are wanted and have not ended.
+    pub(super) fn rolled(&self) -> impl Iterator<Item = (i64, Seen<'a>)> + '_ {
+        self.deleted.iter().filter_map(|(ordinal, _)| {
+            let seen = self.replicas.get(ordinal).filter(|seen| !seen.ended)?;
+            Some((*ordinal, *seen))
+        })
+    }
+
+    pub(super) fn budget(&self) -> usize {
+        let strategy = self.set.spec.as_ref().and_then(|spec| spec.update_strategy.as_ref());
+        let rolling = strategy.and_then(|strategy| strategy.rolling_update.as_ref());
+        let says = rolling.and_then(|rolling| rolling.max_unavailable.as_ref());
+        let replicas = self.wanted.end - self.wanted.start;
+        let pods = match says.filter(|_| self.view.options.max_unavailable) {
+            None => 1,
+            Some(IntOrString::Int(number)) => i64::from(*number),
+            Some(IntOrString::String(part)) => {
+                part.trim_end_matches('%').parse::<i64>().unwrap_or(0) * replicas / 100
+            }
+        };
+        usize::try_from(pods).unwrap_or(1).max(1)
+    }
+
+    pub(super) fn up(&self, ordinal: i64) -> bool {
+        self.replicas.get(&ordinal).is_some_and(|pod| pod.available && !pod.going)
+    }
+
+    pub(super) fn all_up(&self) -> bool {
+        self.wanted.clone().all(|ordinal| self.up(ordinal))
+    }
+
+    pub(super) fn updated(&self, ordinal: i64) -> bool {
+        let update = self.named(|status| status.update_revision.as_deref());
+        self.replicas.get(&ordinal).is_some_and(|seen| revision(seen.pod) == update)
+    }
+
+    pub(super) fn outdated(&self) -> bool {
+        self.rolling && (self.first..self.wanted.end).any(|ordinal| !self.updated(ordinal))
+    }
+
+    /// A name in the status: as the plan writes it, else as it was.
+    pub(super) fn named(
+        &self,
+        which: impl Fn(&'a StatefulSetStatus) -> Option<&'a str>,
+    ) -> &'a str {
+        let old = self.set.status.as_ref();
+        self.status.or(old).and_then(which).unwrap_or_default()
+    }
+}
+
+fn look<'a>(view: &View, pod: &'a Pod) -> Seen<'a> {
+    let status = pod.status.as_ref();
+    let phase = status.and_then(|status| status.phase.as_deref()).unwrap_or_default();
+    let conditions = status.and_then(|status| status.conditions.as_ref());
+    let ready = conditions.into_iter().flatten().find(|c| c.type_ == "Ready" && c.status == "True");
+    let seconds = view.set.spec.as_ref().and_then(|spec| spec.min_ready_seconds).unwrap_or(0);
+    let long = ready.is_some_and(|ready| {
+        let since = ready.last_transition_time.as_ref();
+        seconds <= 0
+            || since.is_some_and(|since| {
+                let least = jiff::SignedDuration::from_secs(i64::from(seconds));
+                view.now.duration_since(since.0) >= least
+            })
+    });
+    Seen {
+        pod,
+        going: pod.metadata.deletion_timestamp.is_some(),
+        ended: matches!(phase, "Failed" | "Succeeded"),
+        available: phase == "Running" && long,
+    }
+}
+
+pub(super) fn ordinal(set: &StatefulSet, pod: Option<&str>) -> Option<i64> {
+    let (stem, digits) = pod?.rsplit_once('-')?;
+    let ordinal: i64 = digits.parse().ok()?;
+    (Some(stem) == set.metadata.name.as_deref() && ordinal.to_string() == digits).then_some(ordinal)
+}
+
+pub(super) fn controller(owners: Option<&[OwnerReference]>) -> Option<&str> {
+    owners?.iter().find(|owner| owner.controller == Some(true)).map(|owner| owner.uid.as_str())
+}
+
+pub(super) fn revision(pod: &Pod) -> &str {
+    let labels = pod.metadata.labels.as_ref();
+    labels.and_then(|labels| labels.get("controller-revision-hash")).map_or("", String::as_str)
+}

@@ -1,1 +1,0 @@
-//! Rows, named by the ids of the spec.

@@ -1,0 +1,170 @@
+//! Rows of claims: K1 to K11.
+
+use api::k8s::api::core::v1::PersistentVolumeClaim;
+
+use super::{
+    super::{claim_name, reconcile},
+    case::{check, view},
+};
+use crate::Verb;
+
+#[test]
+fn k1_claims_are_named_labelled_and_unowned() {
+    assert_eq!(claim_name("data", "web", 3), "data-web-3");
+    let mut seen = view("1@a data |");
+    let set = std::sync::Arc::make_mut(&mut seen.set);
+    let template = &mut set.spec.as_mut().unwrap().volume_claim_templates.as_mut().unwrap()[0];
+    template.metadata.labels =
+        Some([("app", "template"), ("tier", "x")].map(|(k, v)| (k.into(), v.into())).into());
+    template.metadata.annotations = Some([("note".to_owned(), "kept".to_owned())].into());
+    let plan = reconcile(&seen);
+    let claim = plan.actions.iter().find_map(|action| match &action.verb {
+        Verb::Create(object) => object.as_any().downcast_ref::<PersistentVolumeClaim>(),
+        _ => None,
+    });
+    let claim = claim.unwrap();
+    assert_eq!(claim.metadata.name.as_deref(), Some("data-web-0"));
+    assert_eq!(claim.metadata.namespace.as_deref(), Some("default"));
+    let labels = claim.metadata.labels.as_ref().unwrap();
+    assert_eq!(labels["app"], "web", "matchLabels win");
+    assert_eq!(labels["tier"], "x");
+    assert_eq!(claim.metadata.annotations.as_ref().unwrap()["note"], "kept");
+    assert_eq!(claim.metadata.owner_references, None);
+    let wants = claim.spec.as_ref().unwrap().resources.as_ref().unwrap().requests.as_ref();
+    assert_eq!(wants.unwrap()["storage"].0, "1Gi");
+}
+
+#[test]
+fn k2_claims_come_before_their_pod() {
+    check(
+        "
+        1@a data | |                  => create data-web-0; create 0@a; until 0 is healthy
+        1@a data | | 0:plain          => create 0@a; until 0 is healthy
+        1@a data | | 0:going          => say FailedCreate; until claim data-web-0 is gone
+        2@a data parallel | | 0:going => say FailedCreate; create data-web-1; create 1@a; until claim data-web-0 is gone
+        ",
+    );
+    let groups = |case: &str| -> Vec<u32> {
+        reconcile(&view(case)).actions.iter().map(|action| action.group).collect()
+    };
+    let groups = groups("1@a data counts=0/0/0/0/0 |");
+    assert!(groups[0] < groups[1], "the pod waits for its claim");
+}
+
+#[test]
+fn k3_a_pending_pod_gets_back_what_was_lost() {
+    check(
+        "
+        1@a data | 0:pending@a |              => create data-web-0; until 0 is healthy
+        1@a data parallel | 0:pending@a |     => create data-web-0; until 0 is healthy
+        1@a data | 0:pending-term@a |         => create data-web-0; until 0 is gone
+        1@a data | 0:ok@a |                   => nothing
+        1@a data | 0:unready@a |              => until 0 is healthy
+        ",
+    );
+}
+
+#[test]
+fn k5_owners_follow_the_policy() {
+    check(
+        "
+        // whenScaled, whenDeleted; a pod in range and one that is not
+        1@a data                               | 0:ok@a 1:ok@a | 0:set   1:pod   => own data-web-0: nobody; own data-web-1: nobody; delete 1; until 1 is gone
+        1@a data deleted=Delete                | 0:ok@a 1:ok@a | 0:plain 1:plain => own data-web-0: set; own data-web-1: set; delete 1; until 1 is gone
+        1@a data scaled=Delete                 | 0:ok@a 1:ok@a | 0:plain 1:plain => own data-web-1: pod-1; delete 1; until 1 is gone
+        1@a data scaled=Delete deleted=Delete  | 0:ok@a 1:ok@a | 0:plain 1:set   => own data-web-0: set; own data-web-1: pod-1; delete 1; until 1 is gone
+        // What is right already stays untouched.
+        1@a data scaled=Delete deleted=Delete  | 0:ok@a 1:ok@a | 0:set   1:pod   => delete 1; until 1 is gone
+        1@a data deleted=Delete                | 0:ok@a | 0:set                  => nothing
+        // A pod that is wanted again takes its claim back.
+        1@a data scaled=Delete                 | 0:ok@a | 0:pod                  => own data-web-0: nobody
+        1@a data scaled=Delete deleted=Delete  | 0:ok@a | 0:pod                  => own data-web-0: set
+        // An unknown policy is Retain (K7).
+        1@a data scaled=What deleted=What      | 0:ok@a | 0:set                  => own data-web-0: nobody
+        ",
+    );
+}
+
+#[test]
+fn k6_when_owners_are_set() {
+    check(
+        "
+        1@a data deleted=Delete | | 0:plain             => own data-web-0: set; create 0@a; until 0 is healthy
+        1@a data deleted=Delete | 0:pending@a | 0:plain => own data-web-0: set; until 0 is healthy
+        1@a data deleted=Delete | 0:unready@a | 0:plain => until 0 is healthy
+        1@a data deleted=Delete parallel | 0:unready@a | 0:plain => own data-web-0: set; until 0 is healthy
+        1@a data deleted=Delete parallel | 0:pending@a | 0:plain => own data-web-0: set; until 0 is healthy
+        // All condemned pods' claims before any condemned pod goes.
+        0@a data scaled=Delete | 0:ok@a 1:ok@a | 0:plain 1:plain => own data-web-0: pod-0; own data-web-1: pod-1; delete 1; until 1 is gone
+        ",
+    );
+}
+
+/// Section 18, K6: upstream also sends an update of the pod that changes nothing, with an event.
+#[test]
+fn k6_fix_no_update_of_the_pod() {
+    check("1@a data deleted=Delete | 0:ok@a | 0:plain => own data-web-0: set");
+}
+
+#[test]
+fn k7_what_is_left_alone() {
+    check(
+        "
+        // (a) a namesake that is gone: the garbage collector's business
+        1@a data deleted=Delete | 0:ok@a | 0:oldset      => nothing
+        1@a data deleted=Delete | 0:ok@a | 0:oldpod      => nothing
+        1@a data                | 0:ok@a | 0:oldset+boss => nothing
+        // (b) another controller: ours are scrubbed, none is added
+        1@a data deleted=Delete | 0:ok@a | 0:boss        => say ConflictingController
+        1@a data deleted=Delete | 0:ok@a | 0:boss+~set   => say ConflictingController; own data-web-0: boss
+        1@a data                | 0:ok@a | 0:boss        => nothing
+        1@a data                | 0:ok@a | 0:boss+~set   => own data-web-0: boss
+        // (c) listed, but not as controller
+        1@a data deleted=Delete | 0:ok@a | 0:~set        => own data-web-0: set
+        // (d) owners that do not control are kept
+        1@a data deleted=Delete | 0:ok@a | 0:~friend     => own data-web-0: ~friend+set
+        1@a data                | 0:ok@a | 0:~friend+set => own data-web-0: ~friend
+        ",
+    );
+}
+
+/// K8, and K9 of section 18: upstream waits in silence, and nothing wakes it when the claim is gone;
+/// ours says what it waits for, and watches claims.
+#[test]
+fn k8_k9_fix_a_claim_of_an_earlier_pod_is_waited_for() {
+    check(
+        "
+        2@a data scaled=Delete | 0:ok@a | 0:plain 1:oldpod       => until claim data-web-1 is gone
+        2@a data scaled=Delete | 0:ok@a | 0:plain 1:oldpod+going => until claim data-web-1 is gone
+        2@a data scaled=Delete parallel | | 0:oldpod             => create data-web-1; create 1@a; until claim data-web-0 is gone
+        // Without that policy the reference is only left alone.
+        1@a data deleted=Delete | | 0:oldpod                     => create 0@a; until 0 is healthy
+        ",
+    );
+}
+
+/// Section 18, K10: upstream adds the owner only later, and leaks the claim of a set deleted between.
+#[test]
+fn k10_fix_the_owner_is_there_from_the_start() {
+    for (policy, owners) in [("", 0), ("deleted=Delete", 1), ("scaled=Delete", 0)] {
+        let plan = reconcile(&view(&format!("1@a data {policy} |")));
+        let claim = plan.actions.iter().find_map(|action| match &action.verb {
+            Verb::Create(object) => object.as_any().downcast_ref::<PersistentVolumeClaim>(),
+            _ => None,
+        });
+        let found = claim.unwrap().metadata.owner_references.clone().unwrap_or_default();
+        assert_eq!(found.len(), owners, "{policy}");
+        assert!(found.iter().all(|owner| owner.uid == "set" && owner.controller == Some(true)));
+    }
+}
+
+/// Upstream creates both claims of two templates that bear one name, and fails on the second (V13).
+#[test]
+fn v13_two_templates_of_one_name_are_one_claim() {
+    let mut seen = view("1@a data |");
+    let set = std::sync::Arc::make_mut(&mut seen.set);
+    let templates = set.spec.as_mut().unwrap().volume_claim_templates.as_mut().unwrap();
+    templates.push(templates[0].clone());
+    let text = super::case::short(&reconcile(&seen));
+    assert_eq!(text, "create data-web-0; create 0@a; until 0 is healthy");
+}

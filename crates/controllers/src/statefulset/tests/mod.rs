@@ -1,0 +1,13 @@
+//! Rows of this decision, named by the ids of the specification; then the second judge at large.
+
+mod case;
+mod claims;
+mod conformance;
+mod exhaustive;
+mod identity;
+mod mutants;
+mod revisions;
+mod status;
+mod sync;
+mod update;
+mod world;
