@@ -82,7 +82,9 @@ async fn gather(shared: &Arc<Shared>) -> podsync::node::NodeFacts {
     let own = Arc::clone(shared);
     let machine = tokio::task::spawn_blocking(move || facts::machine(&own.config));
     let machine = machine.await.unwrap_or_default();
-    facts::with_runtime(machine, shared.runtime.as_ref()).await
+    let mut facts = facts::with_runtime(machine, shared.runtime.as_ref()).await;
+    facts.runtime_error = facts.runtime_error.or_else(|| shared.network_error());
+    facts
 }
 
 async fn write_status(shared: &Arc<Shared>, node: &Node) -> Result<(), kube::Error> {
@@ -106,7 +108,10 @@ pub(crate) async fn run(shared: Arc<Shared>) -> &'static str {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut written = shared.clock.now();
     loop {
-        ticks.tick().await;
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = shared.network_changed.notified() => {}
+        }
         let Some(node) = shared.nodes.get("", &shared.config.node) else {
             // Someone deleted it: an upstream kubelet does not come back by itself either, but
             // a first start has just not seen its own registration yet.

@@ -114,6 +114,32 @@ impl Handle {
         &self.shared.config
     }
 
+    /// The node's block of pod addresses, once a controller has given it one. The agent must run.
+    pub async fn pod_cidr(&self) -> String {
+        let nodes = &self.shared.nodes;
+        let cache: &dyn AnyCache = nodes;
+        loop {
+            let mut changed = std::pin::pin!(cache.changes().notified());
+            changed.as_mut().enable();
+            let node = nodes.get("", &self.shared.config.node);
+            let spec = node.as_ref().and_then(|node| node.spec.as_ref());
+            if let Some(cidr) = spec.and_then(|spec| spec.pod_cidr.clone()) {
+                return cidr;
+            }
+            changed.await;
+        }
+    }
+
+    /// Says why pods cannot have addresses yet (the node is not Ready then), or that they can.
+    /// Until it is called the node says that they can.
+    pub fn set_network(&self, state: Result<(), String>) {
+        self.shared.set_network_error(state.err().map(|why| {
+            format!(
+                "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:{why}"
+            )
+        }));
+    }
+
     /// The pods of this node, ordered by namespace and name.
     #[must_use]
     pub fn pods(&self) -> Vec<Arc<Pod>> {

@@ -35,6 +35,9 @@ pub(crate) struct Shared {
     pub(crate) nodes: Cache<Node>,
     pub(crate) config_maps: Objects<ConfigMap>,
     pub(crate) secrets: Objects<Secret>,
+    /// Why pods cannot have addresses yet, if they cannot; and a bell for whoever shows it.
+    network_error: Mutex<Option<String>>,
+    pub(crate) network_changed: tokio::sync::Notify,
     /// One listing at a time, so that an older one never hides a newer one.
     observing: tokio::sync::Mutex<()>,
     /// Uids of pods that a listing showed changed, for the loop.
@@ -64,10 +67,23 @@ impl Shared {
             config_maps: Objects::new(client.clone()),
             secrets: Objects::new(client.clone()),
             client,
+            network_error: Mutex::default(),
+            network_changed: tokio::sync::Notify::new(),
             observing: tokio::sync::Mutex::default(),
             changed,
             admitted: Mutex::default(),
         }
+    }
+
+    /// Why pods cannot have addresses yet, if they cannot.
+    pub(crate) fn network_error(&self) -> Option<String> {
+        self.network_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes it, and has the node's status told.
+    pub(crate) fn set_network_error(&self, error: Option<String>) {
+        *self.network_error.lock().unwrap_or_else(PoisonError::into_inner) = error;
+        self.network_changed.notify_one();
     }
 
     /// Asks the runtime for its pods and wakes the workers of those that changed. An error is

@@ -217,12 +217,7 @@ impl Worker {
                 }
             }
             Done::PodRun(Ok(())) => self.memory.sandbox_failure = None,
-            Done::PodRun(Err(message)) => {
-                let text = format!("Failed to create pod sandbox: {message}");
-                self.say(warning("FailedCreatePodSandBox", "", text));
-                let times = self.memory.sandbox_failure.as_ref().map_or(0, |f| f.times) + 1;
-                self.memory.sandbox_failure = Some(Failure { message, at: now, times });
-            }
+            Done::PodRun(Err(message)) => self.no_sandbox(message),
             Done::Started { name, attempt, back_off, failure } => {
                 self.memory.back_offs.insert(name.clone(), back_off);
                 match failure {
@@ -236,6 +231,15 @@ impl Worker {
                 }
             }
         }
+    }
+
+    fn no_sandbox(&mut self, message: String) {
+        let at = self.shared.clock.now();
+        let why = message.trim_start_matches("failed to create pod sandbox: ");
+        let text = format!("Failed to create pod sandbox: {why}");
+        self.say(warning("FailedCreatePodSandBox", "", text));
+        let times = self.memory.sandbox_failure.as_ref().map_or(0, |f| f.times) + 1;
+        self.memory.sandbox_failure = Some(Failure { message, at, times });
     }
 
     fn mounted(&mut self, volumes: Volumes) {
