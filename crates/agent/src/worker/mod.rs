@@ -175,7 +175,14 @@ impl Worker {
         if let Some(state) = &state {
             self.hear_last_words(state).await;
         }
-        let seen = self.observed(state.as_ref());
+        let mut seen = self.observed(state.as_ref());
+        if matches!(seen.volumes, VolumesSeen::Failed { .. })
+            && self.memory.signature != Some(signature(&self.pod, &seen))
+        {
+            // What was missing may be there now: no need to wait for the next try.
+            self.memory.volumes = VolumesSeen::Untried;
+            seen.volumes = VolumesSeen::Untried;
+        }
         let now = self.shared.clock.now();
         self.write_again = self.write_again.filter(|at| *at > now);
         let want = Desired { pod: &self.pod, gone: self.gone };
