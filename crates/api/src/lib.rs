@@ -25,6 +25,7 @@ pub mod quantity;
 pub mod resource;
 pub mod selector;
 pub mod status;
+pub mod unsupported;
 pub mod validation;
 mod warnings;
 

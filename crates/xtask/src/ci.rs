@@ -1,34 +1,81 @@
 //! The whole check, in the order in which it fails fastest.
+//!
+//! ```text
+//!   format ▶ lints ▶ tests ▶ release build ▶ images ▶ end-to-end tests of the release binary
+//! ```
+//!
+//! Tests are built once, for the whole workspace: another selection of packages would unify other
+//! features, and build dependencies again.
 
-use anyhow::Result;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
 use crate::{
-    command::{self, command, finish, on_path},
+    command::{self, command, finish, on_path, output, release_binary},
     images, packages,
 };
+
+/// The test program that needs a whole machine.
+const END_TO_END: &str = "e2e";
 
 /// Everything that CI checks; the first step that fails ends it.
 pub(crate) fn run() -> Result<()> {
     run_step("packages", packages::install)?;
     run_step("format", || command::run("cargo fmt --all --check"))?;
     run_step("lints", || command::run("cargo clippy --workspace --all-targets -- -D warnings"))?;
-    run_step("tests of the crates", || tests("--workspace --exclude stead"))?;
+    run_step("tests of the crates", || tests(false))?;
     run_step("release build", || command::run("cargo build --release --package stead"))?;
     run_step("test images", || images::build().map(drop))?;
     run_step("kubectl", packages::require_kubectl)?;
-    run_step("end-to-end tests", || tests("--package stead"))?;
+    run_step("end-to-end tests", || tests(true))?;
     Ok(())
 }
 
-/// Runs tests under nextest where it is installed, else under cargo's own runner.
-fn tests(selection: &str) -> Result<()> {
-    let nextest = on_path("cargo-nextest");
-    let runner =
-        if nextest { "cargo nextest run --no-fail-fast" } else { "cargo test --no-fail-fast" };
-    let line = format!("{runner} {selection}");
+/// Runs the end-to-end tests, or all others.
+fn tests(end_to_end: bool) -> Result<()> {
+    if !on_path("cargo-nextest") {
+        return tests_without_nextest(end_to_end);
+    }
+    let selection = if end_to_end { "binary(=" } else { "!binary(=" };
+    let line = format!("cargo nextest run --no-fail-fast --workspace -E {selection}{END_TO_END})");
     let mut command = command(&line);
-    command.env("STEAD_IMAGES", images::folder());
+    if end_to_end {
+        command.env("STEAD", release_binary()?).env("STEAD_IMAGES", images::folder());
+    }
     finish(command, &line)
+}
+
+/// Builds every test program, and runs those of the selection one after another. All of them run,
+/// whatever fails.
+fn tests_without_nextest(end_to_end: bool) -> Result<()> {
+    let line = "cargo test --workspace --no-run --message-format=json-render-diagnostics";
+    let mut failed = Vec::new();
+    for message in output(line)?.lines() {
+        let message: Value = serde_json::from_str(message).context("cargo prints JSON")?;
+        let Some(program) = message["executable"].as_str() else { continue };
+        let name = message["target"]["name"].as_str().unwrap_or_default();
+        if message["profile"]["test"] != true || (name == END_TO_END) != end_to_end {
+            continue;
+        }
+        let folder = message["manifest_path"].as_str().and_then(|path| Path::new(path).parent());
+        println!("    {name}: {program}");
+        let mut command = command(program);
+        if let Some(folder) = folder {
+            command.current_dir(folder).env("CARGO_MANIFEST_DIR", folder);
+        }
+        if end_to_end {
+            command.env("STEAD", release_binary()?).env("STEAD_IMAGES", images::folder());
+        }
+        if let Err(error) = finish(command, program) {
+            failed.push(error.to_string());
+        }
+    }
+    if !failed.is_empty() {
+        bail!("{}", failed.join("\n"));
+    }
+    Ok(())
 }
 
 fn run_step(name: &str, step: impl FnOnce() -> Result<()>) -> Result<()> {

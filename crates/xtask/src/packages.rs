@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::command::{on_path, output, run};
+use crate::command::{command, finish, on_path, output, run};
 
 /// A program the tests run, and the package it comes in.
 const NEEDED: &[(&str, &str)] = &[
@@ -14,6 +14,8 @@ const NEEDED: &[(&str, &str)] = &[
     ("nginx", "nginx-light"),
     ("docker-registry", "docker-registry"),
     ("cc", "gcc"),
+    ("unshare", "util-linux"),
+    ("mount", "mount"),
 ];
 
 /// Files the tests read that are no programs on PATH.
@@ -33,7 +35,10 @@ pub(crate) fn install() -> Result<()> {
         bail!("the tests need {}: install them and run again", missing.join(", "));
     }
     run("apt-get update -qq")?;
-    run(&format!("apt-get install -y -qq --no-install-recommends {}", missing.join(" ")))
+    let line = format!("apt-get install -y -qq --no-install-recommends {}", missing.join(" "));
+    let mut install = command(&line);
+    install.env("DEBIAN_FRONTEND", "noninteractive");
+    finish(install, &line)
 }
 
 /// The stock kubectl is a person's to install: no registry that every test host reaches has it.

@@ -19,7 +19,7 @@ mod read;
 mod replace;
 mod subresource;
 
-use api::{ApiError, Object, Part, Reason, Resource, selector, validation};
+use api::{ApiError, Object, Part, Reason, Resource, selector, unsupported, validation};
 use store::{Change, CommitError, Op};
 
 pub(crate) use self::{meta::whole_second, replace::Target};
@@ -89,6 +89,11 @@ impl ApiServer {
         }
         if draft.part == Part::Main {
             call.warn(resource.warnings(object, draft.old));
+            if unsupported::concerns(resource) {
+                let used = unsupported::fields(resource, &object.to_value()).into_iter();
+                let told = "is not supported by this version of stead and has no effect";
+                call.warn(used.map(|path| format!("{path} {told}")));
+            }
         }
         Ok(())
     }
