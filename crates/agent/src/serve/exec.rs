@@ -15,7 +15,7 @@ use super::{
     answer::{Refusal, refuse},
     remote::{self, Remote, Said, Told},
     route::ExecAsked,
-    websocket,
+    spdy, websocket,
 };
 
 /// Bytes of output that are sent at once.
@@ -49,7 +49,7 @@ pub(crate) async fn answer(
     if websocket::asked(&request) {
         return websocket::exec(request, move |remote| work.run(remote));
     }
-    Err(refuse(400, "unable to upgrade: WebSocket expected"))
+    spdy::exec(request, asked, move |remote| work.run(remote))
 }
 
 /// One exec or attach, to be done once a client is connected.

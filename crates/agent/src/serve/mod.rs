@@ -11,22 +11,37 @@
 mod answer;
 mod authorize;
 mod exec;
+mod figures;
+mod images;
 mod log;
+mod port_forward;
 mod remote;
 mod route;
+mod spdy;
 mod websocket;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use host::runtime::Runtime;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::{Request, Response, body::Incoming, service::service_fn};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use k8s_openapi::api::core::v1::Pod;
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    sync::{Semaphore, watch},
+};
 use tokio_rustls::TlsAcceptor;
 
 pub use authorize::Authority;
+
+/// Connections at the same time. One of a log that is followed lasts; a node has 110 pods.
+const CONNECTIONS_MAX: usize = 1024;
+/// How long a client may take to begin TLS.
+const HELLO_MAX: Duration = Duration::from_secs(10);
+/// How long a client may take to send a request's head; also how long a connection waits idle.
+const HEADER_MAX: Duration = Duration::from_secs(120);
 
 /// What is answered.
 pub(crate) type Body = UnsyncBoxBody<bytes::Bytes, std::io::Error>;
@@ -71,37 +86,55 @@ impl Kubelet {
         tls: TlsAcceptor,
         mut stop: watch::Receiver<bool>,
     ) {
+        let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
+            let next = async {
+                // The semaphore is never closed.
+                let place = Arc::clone(&room).acquire_owned().await.map_err(io::Error::other)?;
+                listener.accept().await.map(|(stream, _)| (stream, place))
+            };
             let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+                accepted = next => accepted,
                 _ = stop.wait_for(|stop| *stop) => return,
             };
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
+            let (stream, place) = match accepted {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     // Too many open files, say: those that are open will end.
                     tracing::warn!(%error, "a connection to the kubelet API was not accepted");
-                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                    tokio::time::sleep(Duration::from_millis(50)).await;
                     continue;
                 }
             };
             let (kubelet, tls) = (self.clone(), tls.clone());
             tokio::spawn(async move {
-                let stream = match tls.accept(stream).await {
-                    Ok(stream) => stream,
-                    Err(error) => return tracing::debug!(%error, "no TLS on the kubelet's port"),
-                };
-                let user = authorize::user(stream.get_ref().1.peer_certificates());
-                let service = service_fn(move |request| {
-                    let (kubelet, user) = (kubelet.clone(), user.clone());
-                    async move { Ok::<_, std::convert::Infallible>(kubelet.answer(user, request).await) }
-                });
-                let http = hyper::server::conn::http1::Builder::new();
-                let served = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
-                if let Err(error) = served.await {
-                    tracing::debug!(%error, "a connection to the kubelet API ended");
+                match tokio::time::timeout(HELLO_MAX, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => {
+                        let user = authorize::user(stream.get_ref().1.peer_certificates());
+                        kubelet.converse(stream, user).await;
+                    }
+                    Ok(Err(error)) => tracing::debug!(%error, "no TLS on the kubelet's port"),
+                    Err(_) => tracing::debug!("a connection did not begin TLS in time"),
                 }
+                drop(place);
             });
+        }
+    }
+
+    /// Answers one connection's requests.
+    async fn converse<I>(&self, io: I, user: Option<authorize::User>)
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let service = service_fn(move |request| {
+            let (kubelet, user) = (self.clone(), user.clone());
+            async move { Ok::<_, std::convert::Infallible>(kubelet.answer(user, request).await) }
+        });
+        let mut http = hyper::server::conn::http1::Builder::new();
+        http.timer(TokioTimer::new()).header_read_timeout(HEADER_MAX);
+        let served = http.serve_connection(TokioIo::new(io), service).with_upgrades();
+        if let Err(error) = served.await {
+            tracing::debug!(%error, "a connection to the kubelet API ended");
         }
     }
 
@@ -123,9 +156,13 @@ impl Kubelet {
         }
         let result = match route {
             route::Route::Health => Ok(answer::text(200, "ok")),
+            route::Route::Pods => figures::pods(self),
+            route::Route::Summary => figures::summary(self).await,
+            route::Route::Metrics(page) => figures::metrics(self, page).await,
             route::Route::Log(asked) => log::answer(self, asked).await,
             route::Route::Exec(asked) => exec::answer(self, asked, request).await,
-            _ => Err(answer::refuse(404, "404 page not found")),
+            route::Route::PortForward(asked) => port_forward::answer(self, asked, request).await,
+            route::Route::Images(name) => images::answer(self, name, request).await,
         };
         result.unwrap_or_else(|refusal| answer::text(refusal.code, &refusal.message))
     }
@@ -142,3 +179,6 @@ impl Kubelet {
         Ok((pod, states.into_iter().find(|state| state.uid == uid)))
     }
 }
+
+#[cfg(test)]
+mod tests;

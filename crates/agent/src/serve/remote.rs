@@ -1,11 +1,21 @@
 //! A client at the far end of an exec or attach, whatever carries its bytes.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Status, StatusCause, StatusDetails};
 use tokio::sync::mpsc;
 
 /// Messages under way in each direction before the sender waits.
 pub(crate) const QUEUE_MAX: usize = 16;
+
+/// How long a client may take to read what is left once the program has ended, before it closes
+/// the connection; a connection that we close first could lose what is under way.
+/// Source: kubernetes v1.36 `cri-streaming/.../remotecommand/httpstream.go`, `finishTimeout`.
+pub(crate) const FINISH_MAX: Duration = Duration::from_secs(15 * 60);
+/// How long a client may take to open the streams it needs.
+/// Source: the same, `DefaultStreamCreationTimeout`.
+pub(crate) const STREAMS_WITHIN: Duration = Duration::from_secs(30);
 
 /// What a client says.
 #[derive(Debug, PartialEq, Eq)]

@@ -8,12 +8,20 @@ pub(crate) enum Route {
     Health,
     Pods,
     Summary,
-    Metrics,
+    Metrics(Page),
     Log(LogAsked),
     Exec(ExecAsked),
     PortForward(PodAsked),
     /// `/stead/v1/images`, and the name that `?name=` gives.
     Images(Option<String>),
+}
+
+/// A page of metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Page {
+    Kubelet,
+    Resource,
+    Cadvisor,
 }
 
 /// A pod.
@@ -59,7 +67,7 @@ impl Route {
             Route::Health => "healthz",
             Route::Pods => "pods",
             Route::Summary => "stats",
-            Route::Metrics => "metrics",
+            Route::Metrics(_) => "metrics",
             Route::Log(_) | Route::Exec(_) | Route::PortForward(_) | Route::Images(_) => "proxy",
         }
     }
@@ -77,7 +85,9 @@ pub(crate) fn parse(uri: &Uri) -> Option<Route> {
         ["healthz"] => Route::Health,
         ["pods" | "runningpods"] => Route::Pods,
         ["stats", "summary"] => Route::Summary,
-        ["metrics"] | ["metrics", "resource" | "cadvisor" | "probes"] => Route::Metrics,
+        ["metrics"] => Route::Metrics(Page::Kubelet),
+        ["metrics", "resource"] => Route::Metrics(Page::Resource),
+        ["metrics", "cadvisor"] => Route::Metrics(Page::Cadvisor),
         ["containerLogs", namespace, name, container] => {
             Route::Log(query.log(pod(namespace, name), container))
         }

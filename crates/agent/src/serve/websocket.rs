@@ -5,7 +5,7 @@
 //!
 //! Source: kubernetes v1.36 `apimachinery/pkg/util/remotecommand/constants.go`.
 
-use std::{future::Future, io};
+use std::io;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::{Bytes, BytesMut};
@@ -14,13 +14,17 @@ use hyper::{Request, Response, body::Incoming};
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::{
     WebSocketStream,
-    tungstenite::{Message, handshake::derive_accept_key, protocol::Role},
+    tungstenite::{
+        Message,
+        handshake::derive_accept_key,
+        protocol::{Role, WebSocketConfig},
+    },
 };
 
 use super::{
     Body,
     answer::{Refusal, empty, refuse},
-    remote::{self, Carrier, Remote, Said, Told},
+    remote::{self, Carrier, FINISH_MAX, Remote, Said, Told},
 };
 
 const PROTOCOL: &str = "sec-websocket-protocol";
@@ -95,7 +99,8 @@ where
         match hyper::upgrade::on(request).await {
             Ok(upgraded) => {
                 let io = TokioIo::new(upgraded);
-                work(WebSocketStream::from_raw_socket(io, Role::Server, None).await).await;
+                work(WebSocketStream::from_raw_socket(io, Role::Server, Some(limits())).await)
+                    .await;
             }
             Err(error) => tracing::debug!(%error, "a WebSocket was not opened"),
         }
@@ -108,6 +113,11 @@ where
         .header(PROTOCOL, protocol)
         .body(empty());
     response.map_err(|error| refuse(500, error))
+}
+
+/// Clients send pieces of 32 KiB; some put all their input into one message.
+fn limits() -> WebSocketConfig {
+    WebSocketConfig::default().max_message_size(Some(16 << 20)).max_frame_size(Some(16 << 20))
 }
 
 type Socket = WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>;
@@ -124,10 +134,9 @@ async fn carry(socket: Socket, carrier: Carrier, text: bool) {
                 Message::Close(_) => return,
                 _ => continue,
             };
-            if let Some(read) = read
-                && said.send(read).await.is_err()
-            {
-                return;
+            if let Some(read) = read {
+                // The program may have ended; the client's close is still to be heard.
+                drop(said.send(read).await);
             }
         }
     };
@@ -155,9 +164,8 @@ async fn carry(socket: Socket, carrier: Carrier, text: bool) {
         () = &mut tells => true,
     };
     if ended {
-        // The client answers the close; one that does not is not waited for longer than this.
-        let patience = std::time::Duration::from_secs(5);
-        drop(tokio::time::timeout(patience, hears).await);
+        // The client answers the close once it has read what came before.
+        drop(tokio::time::timeout(FINISH_MAX, hears).await);
     }
 }
 
