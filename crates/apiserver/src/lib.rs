@@ -32,6 +32,7 @@ mod negotiate;
 mod path;
 mod plugins;
 mod protobuf;
+mod proxy;
 mod query;
 mod serve;
 mod server;
@@ -54,6 +55,7 @@ pub use self::{
     },
     lookup::Lookup,
     plugins::Plugins,
+    proxy::{Nodes, kubelet_tls},
     server::{ApiServer, Options},
     version::Version,
 };

@@ -83,13 +83,14 @@ impl ApiServer {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "no TCP_NODELAY");
         }
+        let address = stream.peer_addr().ok().map(|address| address.ip());
         let stream = match timeout(HANDSHAKE_MAX, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
             Err(_) => return tracing::debug!("TLS handshake timed out"),
         };
         let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
-        let peer = Peer { certificates: certificates.to_vec().into() };
+        let peer = Peer { certificates: certificates.to_vec().into(), address };
         let service = service_fn(move |request: Request<Incoming>| {
             let server = self.clone();
             let peer = peer.clone();

@@ -113,6 +113,8 @@ struct Inner {
 pub(crate) struct Peer {
     /// The verified chain of the client, leaf first.
     pub(crate) certificates: Arc<[CertificateDer<'static>]>,
+    /// Where it calls from.
+    pub(crate) address: Option<std::net::IpAddr>,
 }
 
 impl ApiServer {

@@ -26,9 +26,9 @@ use crate::{
 
 /// Everyone is an administrator, but for what `denied` says.
 #[derive(Debug, Default)]
-pub(super) struct Doubles {
+pub(crate) struct Doubles {
     /// Verbs that nobody may use.
-    pub(super) denied: Mutex<Vec<&'static str>>,
+    pub(crate) denied: Mutex<Vec<&'static str>>,
 }
 
 impl Authenticator for Doubles {
@@ -81,7 +81,7 @@ impl Access for Doubles {
 
 /// Time stands still until a row moves it; chance counts up.
 #[derive(Debug, Default)]
-pub(super) struct Still {
+pub(crate) struct Still {
     second: AtomicI64,
     chance: AtomicU64,
 }
@@ -102,33 +102,33 @@ impl Ambient for Still {
 
 /// One server and what is behind it.
 #[derive(Debug)]
-pub(super) struct House {
-    pub(super) server: ApiServer,
-    pub(super) doubles: Arc<Doubles>,
-    pub(super) journal: MemoryJournal,
-    pub(super) ambient: Arc<Still>,
+pub(crate) struct House {
+    pub(crate) server: ApiServer,
+    pub(crate) doubles: Arc<Doubles>,
+    pub(crate) journal: MemoryJournal,
+    pub(crate) ambient: Arc<Still>,
 }
 
 /// An answer, read to its end.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) code: u16,
-    pub(super) headers: http::HeaderMap,
-    pub(super) bytes: Bytes,
+pub(crate) struct Answer {
+    pub(crate) code: u16,
+    pub(crate) headers: http::HeaderMap,
+    pub(crate) bytes: Bytes,
 }
 
 impl Answer {
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.bytes)
             .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&self.bytes)))
     }
 
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.bytes).into_owned()
     }
 
     /// `CODE reason: message`, or `CODE kind`.
-    pub(super) fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         let Ok(json) = serde_json::from_slice::<Value>(&self.bytes) else {
             return format!("{} {}", self.code, self.text().trim_end());
         };
@@ -141,7 +141,7 @@ impl Answer {
 }
 
 impl House {
-    pub(super) async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         let journal = MemoryJournal::default();
         let store = Store::open(journal.clone(), store::Options::default()).unwrap();
         let doubles = Arc::new(Doubles::default());
@@ -149,6 +149,13 @@ impl House {
         let mut options = Options::new(doubles.clone(), doubles.clone(), doubles.clone());
         options.ambient = ambient.clone();
         options.admission = vec![Arc::new(Plugins::new(store.clone(), ambient.clone()))];
+        let mut house = Self::with(store, options).await;
+        (house.doubles, house.journal, house.ambient) = (doubles, journal, ambient);
+        house
+    }
+
+    /// A server of these parts.
+    pub(crate) async fn with(store: Store, options: Options) -> Self {
         let server = ApiServer::new(store, options);
         let advertise = "192.0.2.1:6443".parse().unwrap();
         let account: ServiceAccount = serde_json::from_value(serde_json::json!({
@@ -157,16 +164,21 @@ impl House {
         .unwrap();
         let objects: Vec<Box<dyn Object>> = vec![Box::new(account)];
         server.bootstrap(Bootstrap { advertise, objects }).await.unwrap();
-        Self { server, doubles, journal, ambient }
+        Self {
+            server,
+            doubles: Arc::default(),
+            journal: MemoryJournal::default(),
+            ambient: Arc::default(),
+        }
     }
 
     /// Moves the clock.
-    pub(super) fn pass(&self, seconds: i64) {
+    pub(crate) fn pass(&self, seconds: i64) {
         self.ambient.second.fetch_add(seconds, Ordering::Relaxed);
     }
 
     /// A request with headers `name: value`.
-    pub(super) async fn send(
+    pub(crate) async fn send(
         &self,
         method: &str,
         path: &str,
@@ -180,7 +192,7 @@ impl House {
     }
 
     /// The same, its body still to be read.
-    pub(super) async fn raw(
+    pub(crate) async fn raw(
         &self,
         method: &str,
         path: &str,
@@ -196,43 +208,43 @@ impl House {
         self.server.clone().call(request).await.unwrap()
     }
 
-    pub(super) async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send("GET", path, &[], "").await
     }
 
-    pub(super) async fn post(&self, path: &str, body: &Value) -> Answer {
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
         self.send("POST", path, &[], body.to_string()).await
     }
 
-    pub(super) async fn put(&self, path: &str, body: &Value) -> Answer {
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> Answer {
         self.send("PUT", path, &[], body.to_string()).await
     }
 
-    pub(super) async fn merge(&self, path: &str, body: &Value) -> Answer {
+    pub(crate) async fn merge(&self, path: &str, body: &Value) -> Answer {
         let headers = [("content-type", "application/merge-patch+json")];
         self.send("PATCH", path, &headers, body.to_string()).await
     }
 
-    pub(super) async fn delete(&self, path: &str) -> Answer {
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
         self.send("DELETE", path, &[], "").await
     }
 }
 
 /// The lines of a watch, as they come.
 #[derive(Debug)]
-pub(super) struct Lines {
+pub(crate) struct Lines {
     body: Body,
     read: Vec<u8>,
 }
 
 impl Lines {
-    pub(super) fn of(response: Response<Body>) -> Self {
+    pub(crate) fn of(response: Response<Body>) -> Self {
         assert_eq!(response.status(), 200);
         Self { body: response.into_body(), read: Vec::new() }
     }
 
     /// The next event; `None` at the end.
-    pub(super) async fn next(&mut self) -> Option<Value> {
+    pub(crate) async fn next(&mut self) -> Option<Value> {
         loop {
             if let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.read.drain(..=end).collect();
@@ -244,7 +256,7 @@ impl Lines {
     }
 
     /// `TYPE name@version` of the next event.
-    pub(super) async fn line(&mut self) -> String {
+    pub(crate) async fn line(&mut self) -> String {
         let Some(event) = self.next().await else { return "END".to_owned() };
         let object = &event["object"];
         let word = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or("-");
@@ -257,6 +269,6 @@ impl Lines {
 }
 
 /// A ConfigMap of one key.
-pub(super) fn config(name: &str, value: &str) -> Value {
+pub(crate) fn config(name: &str, value: &str) -> Value {
     serde_json::json!({ "metadata": { "name": name }, "data": { "k": value } })
 }
