@@ -53,7 +53,16 @@ pub(super) fn reconcile(view: &View, service: &Service) -> Vec<Action> {
         };
         let (kept, rest): (Vec<_>, Vec<_>) = unused.into_iter().partition(fits);
         unused = rest;
-        for (old, endpoints) in distribute(&kept, group.endpoints) {
+        let filled = distribute(&kept, group.endpoints);
+        let bare = filled.iter().all(|(_, endpoints)| endpoints.is_empty());
+        for (at, (old, endpoints)) in filled.into_iter().enumerate() {
+            if endpoints.is_empty()
+                && (!bare || at > 0)
+                && let Some(old) = old
+            {
+                actions.push(Action::delete(Target::of(&**old), "no endpoint is left in it"));
+                continue;
+            }
             let mut wanted = template(service, group.family, &group.ports);
             wanted.endpoints = Some(endpoints).filter(|endpoints| !endpoints.is_empty());
             actions.extend(match old {
@@ -110,8 +119,9 @@ fn endpoint(view: &View, service: &Service, pod: &Pod, address: &str) -> Endpoin
 /// A slice that is there, or a new one, and what it should hold.
 type Filled<'a> = (Option<&'a Arc<EndpointSlice>>, Vec<Endpoint>);
 
-/// Endpoints stay in the slice they are in; new ones fill what has room, then new slices. A slice
-/// that none is left in is kept only when it is the first.
+/// Endpoints stay in the slice they are in; new ones go into a slice that changes anyway, else into
+/// the fullest that has room, else into new ones. A slice that none is left in is kept only when it
+/// is the first.
 fn distribute<'a>(
     slices: &[&'a Arc<EndpointSlice>],
     mut endpoints: Vec<Endpoint>,
@@ -127,7 +137,11 @@ fn distribute<'a>(
         result.push((None, Vec::new()));
     }
     for endpoint in endpoints {
-        match result.iter_mut().find(|(_, list)| list.len() < ENDPOINTS_MAX) {
+        let open = result.iter_mut().filter(|(_, list)| list.len() < ENDPOINTS_MAX);
+        let resized = |slice: Option<&Arc<EndpointSlice>>, size: usize| {
+            slice.is_none_or(|old| old.endpoints.as_ref().map_or(0, Vec::len) != size)
+        };
+        match open.max_by_key(|(slice, list)| (resized(*slice, list.len()), list.len())) {
             Some((_, list)) => list.push(endpoint),
             None => result.push((None, vec![endpoint])),
         }

@@ -43,6 +43,11 @@ pub fn reconcile(view: &View) -> Plan {
     let named = claim.spec.as_ref().and_then(|spec| spec.volume_name.clone());
     match named.filter(|name| !name.is_empty()) {
         Some(name) => bound_to(view, &name, &mut plan),
+        None if annotated(claim, BIND_COMPLETED) => {
+            let text =
+                "Bound claim has lost reference to PersistentVolume. Data on the volume is lost!";
+            lost(view, Note::warning("ClaimLost", text), &mut plan);
+        }
         None => unbound(view, &mut plan),
     }
     plan
@@ -181,12 +186,14 @@ fn bound_to(view: &View, name: &str, plan: &mut Plan) {
             lost(view, Note::warning("ClaimLost", text), plan);
         }
         (None, _) => (), // It may still be made.
-        (Some(volume), None) if !completed => bind(view, volume, plan),
-        (Some(_), None) => {
-            let text =
-                "Bound claim has lost reference to PersistentVolume. Data on the volume is lost!";
-            lost(view, Note::warning("ClaimLost", text), plan);
-        }
+        (Some(volume), None) if !completed => match fit::mismatch(volume, claim) {
+            None => bind(view, volume, plan),
+            Some(error) => {
+                let text = format!("Cannot bind to requested volume {name:?}: {error}");
+                plan.actions.push(say(view, Note::warning("VolumeMismatch", text)));
+            }
+        },
+        (Some(volume), None) => bind(view, volume, plan), // Only the volume forgot.
         (Some(volume), Some(reference)) if fit::refers_to(reference, claim) => {
             bind(view, volume, plan);
         }

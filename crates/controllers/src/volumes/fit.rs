@@ -70,7 +70,38 @@ pub fn fits(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {
         && selected
 }
 
-/// The best volume for a claim: the one reserved for it, else the smallest free one that fits.
+/// Why a claim cannot have the volume that it names, in upstream's words.
+///
+/// Source: kubernetes v1.36 `pv_controller.go`, `checkVolumeSatisfyClaim`.
+#[must_use]
+pub fn mismatch(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> Option<String> {
+    if volume.metadata.deletion_timestamp.is_some() {
+        let name = volume.metadata.name.as_deref().unwrap_or_default();
+        return Some(format!("the volume is marked for deletion {name:?}"));
+    }
+    unsuited(volume, claim).map(str::to_owned)
+}
+
+fn unsuited(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> Option<&'static str> {
+    let (Some(has), Some(wants)) = (&volume.spec, &claim.spec) else { return None };
+    let modes = |list: &Option<Vec<String>>| list.clone().unwrap_or_default();
+    let mode = |mode: &Option<String>| mode.clone().unwrap_or_else(|| "Filesystem".to_owned());
+    if capacity_bytes(volume) < request_bytes(claim) {
+        return Some("requested PV is too small");
+    }
+    if class(has.storage_class_name.as_ref()) != claim_class(claim) {
+        return Some("storageClassName does not match");
+    }
+    if mode(&has.volume_mode) != mode(&wants.volume_mode) {
+        return Some("incompatible volumeMode");
+    }
+    let offered = modes(&has.access_modes);
+    let granted = modes(&wants.access_modes).iter().all(|want| offered.contains(want));
+    (!granted).then_some("incompatible accessMode")
+}
+
+/// The best volume for a claim: the one reserved for it, else the free one that fits with the
+/// fewest access modes, and of these the smallest.
 #[must_use]
 pub fn best<'a>(
     volumes: &'a [Arc<PersistentVolume>],
@@ -87,6 +118,11 @@ pub fn best<'a>(
     reserved.or_else(|| {
         let free =
             volumes.iter().filter(|volume| reference(volume).is_none() && fits(volume, claim));
-        free.min_by_key(|volume| (capacity_bytes(volume), volume.metadata.name.clone()))
+        let modes = |volume: &PersistentVolume| {
+            volume.spec.as_ref().and_then(|spec| spec.access_modes.as_ref()).map_or(0, Vec::len)
+        };
+        free.min_by_key(|volume| {
+            (modes(volume), capacity_bytes(volume), volume.metadata.name.clone())
+        })
     })
 }
