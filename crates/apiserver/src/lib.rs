@@ -15,6 +15,7 @@ pub mod access;
 mod allocate;
 mod ambient;
 mod answer;
+mod backup;
 mod body;
 mod bootstrap;
 mod call;

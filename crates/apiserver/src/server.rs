@@ -31,7 +31,7 @@ use crate::{
     allocate::Ranges,
     ambient::{System, uid},
     answer::{self, Body, BoxError, RequestBody},
-    body,
+    backup, body,
     call::Call,
     contract::{
         Access, Admission, Ambient, Attributes, Authenticator, Authorizer, Connect, Connection,
@@ -62,6 +62,8 @@ pub struct Options {
     pub connect: Option<Arc<dyn Connect>>,
     /// Time and chance.
     pub ambient: Arc<dyn Ambient>,
+    /// A folder for backups on their way; the system's for temporary files unless it is set.
+    pub scratch: std::path::PathBuf,
     /// Where Services get addresses and ports from.
     pub ranges: Ranges,
     /// What `/version` says.
@@ -82,6 +84,7 @@ impl Options {
             admission: Vec::new(),
             connect: None,
             ambient: Arc::new(System::new()),
+            scratch: std::env::temp_dir(),
             ranges: Ranges::default(),
             version: Version::default(),
         }
@@ -235,6 +238,9 @@ impl ApiServer {
         let user = self.impersonate(user, parts)?;
         let _place = self.inner.limits.enter(&user, &ask).await?;
         self.authorize(&user, &ask)?;
+        if !ask.about_resource && ask.path == backup::PATH {
+            return self.backup_or_restore(parts, body).await;
+        }
         if !ask.about_resource {
             return self.document(&ask, parts).await;
         }

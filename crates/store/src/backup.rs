@@ -9,7 +9,7 @@ use std::{
 use thiserror::Error;
 
 use crate::{
-    contract::JournalError,
+    contract::{JournalError, Row},
     disk::{
         DiskOptions, Link, Note, Segment, failed, read_snapshot, snapshot_path, write_format,
         write_snapshot,
@@ -71,6 +71,17 @@ impl Store {
             Err(_broken) => Err(BackupError::BrokenOff { path: file.to_owned() }),
         }
     }
+}
+
+/// The rows of a backup and the revision that they show, all of the file checked.
+///
+/// # Errors
+///
+/// `Journal` names what is damaged.
+pub fn read_backup(file: &Path) -> Result<(u64, Vec<Row>), BackupError> {
+    let mut rows = Vec::new();
+    let found = read_snapshot(file, |row| rows.push(row)).map_err(BackupError::Journal)?;
+    Ok((found.revision, rows))
 }
 
 /// Makes a store of a backup in a folder that is empty or not there yet.

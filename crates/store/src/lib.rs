@@ -19,7 +19,7 @@ mod store;
 mod watch;
 mod writer;
 
-pub use backup::{Backup, BackupError, restore};
+pub use backup::{Backup, BackupError, read_backup, restore};
 pub use contract::{
     Change, CommitError, Committed, Event, Expect, Journal, JournalError, ListError, Listing, Op,
     OpenError, Record, RecordChange, Replay, Row, Stamp, WatchError,

@@ -87,6 +87,24 @@ impl ApiServer {
 
 const END: Bytes = Bytes::from_static(b"\"}");
 
+/// Whether this key notes an address or a port.
+pub(crate) fn is_note(key: &str) -> bool {
+    key.starts_with(PREFIX)
+}
+
+/// Such a note with a hole where its version stands.
+pub(crate) fn hole(note: &Bytes) -> Result<Stamp, ApiError> {
+    const KEY: &[u8] = b"\"revision\":\"";
+    let end = note.len().checked_sub(END.len()).filter(|end| note[*end..] == END[..]);
+    let start = note.windows(KEY.len()).rposition(|window| window == KEY);
+    match (start.map(|start| start + KEY.len()), end) {
+        (Some(start), Some(end)) if start <= end => {
+            Ok(Stamp { before: note.slice(..start), after: note.slice(end..) })
+        }
+        _ => Err(ApiError::internal("a note of an address or port has no version")),
+    }
+}
+
 fn take(claim: Claim, owner: &str) -> Op {
     let before = format!("{{\"service\":{owner:?},\"revision\":\"").into();
     let value = Stamp { before, after: END };

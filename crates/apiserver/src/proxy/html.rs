@@ -143,7 +143,8 @@ fn next_attribute<'a>(html: &'a [u8], at: &mut usize) -> Option<Attribute<'a>> {
     let start = *at;
     // An equals sign in front belongs to the name, so that each turn moves on.
     *at += 1;
-    *at += word(html, *at).iter().position(|byte| *byte == b'=').unwrap_or(word(html, *at).len());
+    let rest = word(html, *at);
+    *at += rest.iter().take_while(|byte| **byte != b'=').count();
     let name = &html[start..*at];
     let mut ahead = *at;
     skip_space(html, &mut ahead);

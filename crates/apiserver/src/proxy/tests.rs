@@ -377,7 +377,8 @@ fn links() {
         "http://",
         "",
     ];
-    let rows = rows.map(|url| format!("{url} -> {}\n", page.link(url).unwrap_or("=".into())));
+    let rows =
+        rows.map(|url| format!("{url} -> {}\n", page.link(url).unwrap_or_else(|| "=".into())));
     expect![[r#"
         /a -> /P/proxy/a
         a -> =

@@ -1,6 +1,7 @@
 //! Rows over the whole server, in-process, on a store in memory.
 
 mod answers;
+mod backups;
 pub(crate) mod house;
 mod https;
 mod kinds;

@@ -8,6 +8,7 @@
 use std::{
     fs::{self, File},
     io::{BufReader, BufWriter, Read, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -40,7 +41,13 @@ pub(crate) fn write_snapshot(
     let mut name = path.as_os_str().to_owned();
     name.push(".tmp");
     let temporary = PathBuf::from(name);
-    let written = File::create(&temporary)
+    // Rows hold secrets: nobody else reads the file.
+    let written = File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&temporary)
         .and_then(|file| write_to(file, link, rows))
         .and_then(|()| fs::rename(&temporary, path));
     if let Err(source) = written {
