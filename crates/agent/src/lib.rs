@@ -15,6 +15,7 @@
 mod clock;
 mod config;
 mod facts;
+mod firewall;
 mod folders;
 mod hook;
 mod node;

@@ -7,7 +7,10 @@ use std::{
 
 use client::{AnyCache, Key};
 use futures::StreamExt as _;
-use host::runtime::Runtime;
+use host::{
+    nft::{Firewall, Ruleset},
+    runtime::Runtime,
+};
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use kube::{Api, runtime::watcher};
 use thiserror::Error;
@@ -63,6 +66,7 @@ pub struct Agent {
     recorder: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
     changed: mpsc::UnboundedReceiver<BTreeSet<String>>,
     provisioner: Option<kube::Client>,
+    firewall: Option<(Firewall, Ruleset)>,
 }
 
 impl std::fmt::Debug for Agent {
@@ -200,7 +204,13 @@ impl Agent {
         let (recorder, run) = Recorder::new(client.clone(), config.node.clone(), clock.clone());
         let (sender, changed) = mpsc::unbounded_channel();
         let shared = Shared::new(config, runtime, client, clock, recorder, sender);
-        Ok(Agent { shared: Arc::new(shared), recorder: Box::pin(run), changed, provisioner: None })
+        Ok(Agent {
+            shared: Arc::new(shared),
+            recorder: Box::pin(run),
+            changed,
+            provisioner: None,
+            firewall: None,
+        })
     }
 
     /// Also deletes released `stead.io/local` volumes of this node, folder and record, through
@@ -209,6 +219,13 @@ impl Agent {
     #[must_use]
     pub fn reclaiming(mut self, client: kube::Client) -> Agent {
         self.provisioner = Some(client);
+        self
+    }
+
+    /// Also keeps the firewall's rules of Services and host ports; `base` says all but those.
+    #[must_use]
+    pub fn proxying(mut self, firewall: Firewall, base: Ruleset) -> Agent {
+        self.firewall = Some((firewall, base));
         self
     }
 
@@ -222,10 +239,17 @@ impl Agent {
     ///
     /// # Errors
     /// [`AgentError::Ended`], which is a mistake in the program.
-    pub async fn run(self) -> Result<(), AgentError> {
+    pub async fn run(mut self) -> Result<(), AgentError> {
         let (events, mut heard) = mpsc::unbounded_channel();
         let mut beside = JoinSet::new();
         self.beside(&mut beside, &events);
+        if let Some((firewall, base)) = self.firewall.take() {
+            let own = Arc::clone(&self.shared);
+            beside.spawn(async move {
+                crate::firewall::run(own, firewall, base).await;
+                "the firewall"
+            });
+        }
         let Agent { shared, recorder, mut changed, .. } = self;
         beside.spawn(async move {
             recorder.await;
