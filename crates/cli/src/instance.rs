@@ -61,10 +61,16 @@ impl Instance {
         self.folder.join("pki")
     }
 
-    /// What the node agent keeps: images, pods, volumes.
+    /// What the node agent keeps: pods' files, volumes, logs.
     #[must_use]
     pub fn node(&self) -> PathBuf {
         self.folder.join("node")
+    }
+
+    /// What keepers and images need: records, root file systems, layers.
+    #[must_use]
+    pub fn runtime(&self) -> PathBuf {
+        self.folder.join("runtime")
     }
 
     /// The process that serves it; held open and locked while it runs.

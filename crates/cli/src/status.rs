@@ -61,7 +61,7 @@ pub fn report(instance: &Instance, status: &Status) -> Result<String> {
     }
     for (what, folder) in [
         ("objects", instance.store()),
-        ("images", instance.node().join("images")),
+        ("images", instance.runtime().join("images")),
         ("volumes", instance.node().join("volumes")),
         ("logs", instance.node().join("logs")),
     ] {

@@ -13,7 +13,7 @@ use std::{
     sync::Arc,
 };
 
-use agent::{Agent, Clock};
+use agent::{Agent, Clock, serve::Kubelet};
 use anyhow::{Context as _, Result, bail};
 use api::{
     Object,
@@ -24,11 +24,12 @@ use api::{
     resource,
 };
 use apiserver::{
-    ApiServer, Bootstrap, Lookup, Options, Plugins, Ranges, System,
+    ApiServer, Bootstrap, Lookup, Nodes, Options, Plugins, Ranges, System, Version,
     access::{
         AccessControl, CertificateSubject, Directory, Kubeconfig, Pki, User, bootstrap_objects,
         server_config,
     },
+    kubelet_tls,
 };
 use cli::{
     Instance,
@@ -36,17 +37,25 @@ use cli::{
 };
 use client::Identity;
 use controllers::nodes::lifecycle::PodNetwork;
+use dns::{Dns, DnsConfig};
 use host::{
     keepers::KeeperOptions,
     net::{Network, NetworkConfig},
+    nft::{Firewall, Ruleset},
     node::Node as Machine,
 };
 use jiff::Timestamp;
-use rustls::ServerConfig;
+use rustls::{ClientConfig, ServerConfig};
 use store::{DiskJournal, DiskOptions, Store};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use tokio_rustls::TlsAcceptor;
 
 use crate::seat;
+
+/// The cluster's domain; upstream's default.
+const DOMAIN: &str = "cluster.local";
+/// Where DNS answers on the gateway.
+const DNS_PORT: u16 = 53;
 
 /// A cluster that answers.
 pub(crate) struct House {
@@ -55,6 +64,7 @@ pub(crate) struct House {
     manager: manager::Handle,
     tasks: JoinSet<Result<()>>,
     stop: watch::Sender<bool>,
+    stopped: watch::Receiver<bool>,
 }
 
 /// Where things are, decided before anything is opened.
@@ -111,7 +121,7 @@ impl Plan {
 }
 
 impl House {
-    /// Opens everything; returns once the API answers on 127.0.0.1.
+    /// Opens everything; returns once the API answers on 127.0.0.1 and the node begins.
     pub(crate) async fn open(instance: &Instance, flags: &Up) -> Result<Self> {
         let plan = Plan::of(flags)?;
         let local = listen(IpAddr::V4(Ipv4Addr::LOCALHOST), flags.port, "--port").await?;
@@ -120,25 +130,8 @@ impl House {
         let directory = Arc::new(Directory::default());
         let store = open_store(instance, directory.clone())?;
         let pki = Pki::open(&instance.pki(), Timestamp::now())?;
-        let url = format!("https://127.0.0.1:{}", flags.port);
-        let access = Arc::new(AccessControl::new(
-            directory,
-            Arc::new(System::new()),
-            pki.token_key_pem(),
-            &url,
-        )?);
-        let lookup = Lookup::new(store.clone());
-        let mut options = Options::new(access.clone(), access.clone(), access.clone());
-        let ambient = options.ambient.clone();
-        options.admission.push(Arc::new(Plugins::new(store.clone(), ambient)));
-        options.admission.push(access);
-        options.ranges = Ranges {
-            base: flags.service_cidr.base,
-            prefix_bits: flags.service_cidr.prefix,
-            node_ports: flags.node_port_range.first..=flags.node_port_range.last,
-        };
-        let version = options.version.git_version.clone();
-        let server = ApiServer::new(store.clone(), options);
+        let credentials = Credentials::of(instance, flags, &plan, &pki)?;
+        let server = open_server(flags, &plan, &store, directory, &pki, &credentials)?;
         let mut objects = bootstrap_objects();
         objects.push(Box::new(local_path()));
         let advertise = SocketAddr::from((plan.gateway, flags.port));
@@ -150,80 +143,96 @@ impl House {
             store,
             tasks: JoinSet::new(),
             stop,
+            stopped,
         };
-        let tls = Arc::new(house.credentials(instance, flags, &plan, &pki, &url)?);
-        house.serve_api(local, tls.clone(), &stopped);
-        house.run_background(&stopped);
-        let machine = open_machine(instance).await?;
-        let network = connect(&machine, instance, flags, &plan, &lookup)?;
-        for address in plan.listen.iter().filter(|address| !address.is_loopback()) {
-            let listener = listen(*address, flags.port, "--port").await?;
-            house.serve_api(listener, tls.clone(), &stopped);
-        }
-        house.run_agent(instance, flags, &plan, machine, version)?;
-        drop((kubelet, network, tls));
+        house.serve_api(local, &credentials);
+        house.sweep();
+        house.open_node(instance, flags, &plan, &credentials, kubelet).await?;
         Ok(house)
     }
 
-    /// Writes the administrator's kubeconfig and gives the server's TLS.
-    fn credentials(
-        &self,
+    /// The node's half: keepers, bridge, DNS, agent, and the listeners on the bridge.
+    async fn open_node(
+        &mut self,
         instance: &Instance,
         flags: &Up,
         plan: &Plan,
-        pki: &Pki,
-        url: &str,
-    ) -> Result<ServerConfig> {
-        let now = Timestamp::now();
-        let serving = CertificateSubject::server("kube-apiserver", &plan.names(flags));
-        let serving = pki.credential("apiserver", &serving, now)?;
-        let admin = pki.credential("admin", &CertificateSubject::admin(), now)?;
-        let context = instance.context();
-        let kubeconfig = Kubeconfig {
-            context: &context,
-            server: url,
-            ca_pem: pki.ca_pem(),
-            user_name: &context,
-            user: User::Certificate {
-                certificate_pem: &admin.certificate_pem,
-                key_pem: &admin.key_pem,
-            },
+        credentials: &Credentials,
+        kubelet: TcpListener,
+    ) -> Result<()> {
+        let machine = Machine::open(keeper_options(instance)).await?;
+        let lookup = Lookup::new(self.store.clone());
+        let network = connect(&machine, instance, flags, plan, &lookup)?;
+        let config = DnsConfig {
+            listen: vec![SocketAddr::from((plan.gateway, DNS_PORT))],
+            domain: DOMAIN.to_owned(),
+            service_address: IpAddr::V4(plan.dns),
+            blocks: vec![
+                flags.pod_cidr.to_string().parse()?,
+                flags.service_cidr.to_string().parse()?,
+            ],
+            resolv_conf: "/etc/resolv.conf".into(),
+            upstream_port: 53,
         };
-        seat::write_private(&instance.kubeconfig(), &kubeconfig.text())?;
-        Ok(server_config(pki.ca_pem(), &serving)?)
+        let dns = Dns::bind(&config).await?;
+        let client = self.client(Identity::service_account("kube-dns"));
+        self.tasks.spawn(async move {
+            dns.run(client, seed()).await;
+            Ok(())
+        });
+        let firewall = Firewall::open(&instance.tag())?;
+        let agent = self.agent(instance, flags, plan, machine)?;
+        let agent = agent.proxying(firewall, ruleset(flags, plan, &network)?);
+        let api = agent.handle().kubelet();
+        self.serve_kubelet(kubelet, api.clone(), credentials);
+        for address in plan.listen.iter().filter(|address| !address.is_loopback()) {
+            self.serve_api(listen(*address, flags.port, "--port").await?, credentials);
+            let listener = listen(*address, flags.kubelet_port, "--kubelet-port").await?;
+            self.serve_kubelet(listener, api.clone(), credentials);
+        }
+        self.tasks.spawn(async move { Ok(agent.run().await?) });
+        Ok(())
     }
 
-    fn serve_api(
-        &mut self,
-        listener: TcpListener,
-        tls: Arc<ServerConfig>,
-        stopped: &watch::Receiver<bool>,
-    ) {
+    fn client(&self, identity: Identity) -> client::kube::Client {
+        client::in_process(self.server.clone(), identity)
+    }
+
+    fn serve_api(&mut self, listener: TcpListener, credentials: &Credentials) {
         let server = self.server.clone();
-        let until = until(stopped);
+        let (tls, until) = (credentials.server.clone(), until(&self.stopped));
         self.tasks.spawn(async move {
             server.serve(listener, tls, until).await;
             Ok(())
         });
     }
 
-    fn run_background(&mut self, stopped: &watch::Receiver<bool>) {
+    fn serve_kubelet(&mut self, listener: TcpListener, api: Kubelet, credentials: &Credentials) {
+        let tls = TlsAcceptor::from(credentials.kubelet.clone());
+        let stopped = self.stopped.clone();
+        self.tasks.spawn(async move {
+            api.serve(listener, tls, stopped).await;
+            Ok(())
+        });
+    }
+
+    /// Deletes Events that have had their time.
+    fn sweep(&mut self) {
         let server = self.server.clone();
-        let until = until(stopped);
+        let until = until(&self.stopped);
         self.tasks.spawn(async move {
             server.background(until).await;
             Ok(())
         });
     }
 
-    fn run_agent(
-        &mut self,
+    fn agent(
+        &self,
         instance: &Instance,
         flags: &Up,
         plan: &Plan,
         machine: Machine,
-        version: String,
-    ) -> Result<()> {
+    ) -> Result<Agent> {
         let config = agent::Config {
             node: plan.node.clone(),
             addresses: vec![IpAddr::V4(plan.gateway)],
@@ -231,15 +240,15 @@ impl House {
             data: instance.node(),
             logs: instance.node().join("logs"),
             cluster_dns: vec![IpAddr::V4(plan.dns)],
-            cluster_domain: "cluster.local".to_owned(),
-            version,
+            cluster_domain: DOMAIN.to_owned(),
+            version: Version::default().git_version,
             pods_max: 110,
             labels: BTreeMap::new(),
         };
-        let client = client::in_process(self.server.clone(), Identity::node(&plan.node));
+        let client = self.client(Identity::node(&plan.node));
+        let provisioner = self.client(Identity::service_account("local-volume-provisioner"));
         let agent = Agent::new(config, Arc::new(machine), client, Clock::system())?;
-        self.tasks.spawn(async move { Ok(agent.run().await?) });
-        Ok(())
+        Ok(agent.reclaiming(provisioner))
     }
 
     /// Runs until `asked` or until a room breaks, then closes everything but the pods.
@@ -260,6 +269,95 @@ impl House {
         self.store.close().await;
         result
     }
+}
+
+/// What the servers show, and the API server shows to nodes.
+struct Credentials {
+    server: Arc<ServerConfig>,
+    kubelet: Arc<ServerConfig>,
+    client: ClientConfig,
+}
+
+impl Credentials {
+    /// Makes or reads them, and writes the administrator's kubeconfig.
+    fn of(instance: &Instance, flags: &Up, plan: &Plan, pki: &Pki) -> Result<Self> {
+        let now = Timestamp::now();
+        let names = plan.names(flags);
+        let serving = CertificateSubject::server("kube-apiserver", &names);
+        let serving = pki.credential("apiserver", &serving, now)?;
+        let kubelet = CertificateSubject::server(&format!("system:node:{}", plan.node), &names);
+        let kubelet = pki.credential("kubelet", &kubelet, now)?;
+        let client =
+            pki.credential("apiserver-kubelet-client", &CertificateSubject::kubelet_client(), now)?;
+        let admin = pki.credential("admin", &CertificateSubject::admin(), now)?;
+        let (context, url) = (instance.context(), url(flags));
+        let kubeconfig = Kubeconfig {
+            context: &context,
+            server: &url,
+            ca_pem: pki.ca_pem(),
+            user_name: &context,
+            user: User::Certificate {
+                certificate_pem: &admin.certificate_pem,
+                key_pem: &admin.key_pem,
+            },
+        };
+        seat::write_private(&instance.kubeconfig(), &kubeconfig.text())?;
+        Ok(Self {
+            server: Arc::new(server_config(pki.ca_pem(), &serving)?),
+            kubelet: Arc::new(server_config(pki.ca_pem(), &kubelet)?),
+            client: kubelet_tls(pki.ca_pem(), &client.certificate_pem, &client.key_pem)?,
+        })
+    }
+}
+
+fn url(flags: &Up) -> String {
+    format!("https://127.0.0.1:{}", flags.port)
+}
+
+fn open_server(
+    flags: &Up,
+    plan: &Plan,
+    store: &Store,
+    directory: Arc<Directory>,
+    pki: &Pki,
+    credentials: &Credentials,
+) -> Result<ApiServer> {
+    let ambient = Arc::new(System::new());
+    let access = AccessControl::new(directory, ambient.clone(), pki.token_key_pem(), &url(flags))?;
+    let access = Arc::new(access);
+    let mut options = Options::new(access.clone(), access.clone(), access.clone());
+    options.admission = vec![Arc::new(Plugins::new(store.clone(), ambient)), access];
+    options.ranges = Ranges {
+        base: flags.service_cidr.base,
+        prefix_bits: flags.service_cidr.prefix,
+        node_ports: flags.node_port_range.first..=flags.node_port_range.last,
+    };
+    let near = SocketAddr::from((Ipv4Addr::LOCALHOST, flags.kubelet_port));
+    let nodes = Nodes::new(Lookup::new(store.clone()), credentials.client.clone());
+    options.connect = Some(Arc::new(nodes.near(plan.node.clone(), near)));
+    Ok(ApiServer::new(store.clone(), options))
+}
+
+/// All of the firewall but the rules of Services.
+fn ruleset(flags: &Up, plan: &Plan, network: &Network) -> Result<Ruleset> {
+    let mut answering = vec![Ipv4Addr::LOCALHOST, plan.gateway];
+    answering.extend(flags.bind.iter().filter_map(|address| match address {
+        IpAddr::V4(address) => Some(*address),
+        IpAddr::V6(_) => None,
+    }));
+    let everywhere = answering.iter().any(Ipv4Addr::is_unspecified);
+    Ok(Ruleset {
+        bridge: network.bridge().to_owned(),
+        pods: network.config().pods,
+        cluster: flags.pod_cidr.to_string().parse()?,
+        services: network.config().services,
+        node_port_addresses: (!everywhere).then_some(answering),
+        rules: BTreeMap::new(),
+    })
+}
+
+fn seed() -> u64 {
+    u64::from(std::process::id()) ^ u64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(0)
 }
 
 fn until(stopped: &watch::Receiver<bool>) -> impl Future<Output = ()> + Send + 'static {
@@ -286,15 +384,11 @@ fn open_store(instance: &Instance, directory: Arc<Directory>) -> Result<Store> {
     Ok(Store::open(journal, options)?)
 }
 
-async fn open_machine(instance: &Instance) -> Result<Machine> {
-    Ok(Machine::open(keeper_options(instance)).await?)
-}
-
 /// Where this cluster's keepers are.
 pub(crate) fn keeper_options(instance: &Instance) -> KeeperOptions {
     let tag = instance.tag();
     KeeperOptions {
-        data_dir: instance.node(),
+        data_dir: instance.runtime(),
         run_dir: std::path::Path::new("/run/stead").join(&tag),
         cgroup: format!("stead-{tag}"),
         program: None,
@@ -339,7 +433,7 @@ fn start_manager(server: &ApiServer, flags: &Up, plan: &Plan, ca_pem: &str) -> m
     options.dns = Some(manager::Dns {
         cluster_ip: IpAddr::V4(plan.dns),
         server: IpAddr::V4(plan.gateway),
-        port: 53,
+        port: DNS_PORT,
     });
     let clients = |name: &str| client::in_process(server.clone(), manager::identity(name));
     manager::Manager::start(clients, &options)

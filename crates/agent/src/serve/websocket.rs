@@ -15,9 +15,9 @@ use hyper_util::rt::TokioIo;
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
-        Message,
+        Message, Utf8Bytes,
         handshake::derive_accept_key,
-        protocol::{Role, WebSocketConfig},
+        protocol::{CloseFrame, Role, WebSocketConfig, frame::coding::CloseCode},
     },
 };
 
@@ -156,7 +156,7 @@ async fn carry(socket: Socket, carrier: Carrier, text: bool) {
             }
         }
         // The other side may have closed first.
-        drop(sink.close().await);
+        drop(sink.send(farewell()).await);
     };
     tokio::pin!(hears, tells);
     let ended = tokio::select! {
@@ -167,6 +167,12 @@ async fn carry(socket: Socket, carrier: Carrier, text: bool) {
         // The client answers the close once it has read what came before.
         drop(tokio::time::timeout(FINISH_MAX, hears).await);
     }
+}
+
+/// Ends a connection in the normal way: clients take a close without a code for a fault.
+fn farewell() -> Message {
+    let reason = Utf8Bytes::from_static("");
+    Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason }))
 }
 
 fn frame(channel: u8, bytes: &[u8], text: bool) -> Message {
@@ -223,7 +229,7 @@ async fn pipe(socket: Socket, stream: tokio::io::DuplexStream) -> io::Result<()>
         loop {
             let count = reader.read(&mut piece).await?;
             if count == 0 {
-                return sink.close().await.map_err(io::Error::other);
+                return sink.send(farewell()).await.map_err(io::Error::other);
             }
             let message = Message::Binary(Bytes::copy_from_slice(&piece[..count]));
             sink.send(message).await.map_err(io::Error::other)?;
