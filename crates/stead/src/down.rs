@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::ErrorKind,
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -17,19 +18,32 @@ const SERVER_MAX: Duration = Duration::from_secs(30);
 /// Seconds that a pod's programs get to end by themselves.
 const GRACE_S: u64 = 10;
 
-/// Stops a cluster. Safe to repeat.
+/// Stops a cluster and says so.
 pub(crate) async fn run(flags: &Down) -> Result<()> {
     let instance = Instance::of(&flags.cluster);
+    let pods = stop(&instance, flags.purge).await?;
+    let folder = instance.folder.display();
+    if flags.purge {
+        println!("stopped {pods} pods; removed {folder}");
+    } else {
+        println!("stopped {pods} pods; the data stays in {folder}");
+    }
+    Ok(())
+}
+
+/// Stops a cluster, and removes its data where `purge` says so; tells how many pods it had. Safe
+/// to repeat.
+pub(crate) async fn stop(instance: &Instance, purge: bool) -> Result<usize> {
     if let Some(missing) = host::preflight().first() {
         bail!("{missing}");
     }
     if !instance.folder.exists() {
         bail!("there is no cluster `{}` in {}", instance.name, instance.folder.display());
     }
-    end_server(&instance).await?;
-    let seat = seat::take(&instance)?;
+    end_server(instance).await?;
+    let seat = seat::take(instance)?;
     let mut failed = Vec::new();
-    let pods = stop_pods(&instance, &mut failed).await?;
+    let pods = stop_pods(instance, &mut failed).await?;
     let tag = instance.tag();
     if let Err(error) = Network::down(&tag) {
         failed.push(format!("network: {error}"));
@@ -40,20 +54,17 @@ pub(crate) async fn run(flags: &Down) -> Result<()> {
     if let Err(error) = host::volume::unmount_below(&instance.folder) {
         failed.push(format!("mounts below {}: {error}", instance.folder.display()));
     }
-    let run = keeper_options(&instance).run_dir;
+    let run = keeper_options(instance).run_dir;
     remove(&run).with_context(|| format!("could not remove {}", run.display()))?;
     if !failed.is_empty() {
         bail!("not everything could be removed: {}", failed.join("; "));
     }
     drop(seat);
-    if flags.purge {
+    if purge {
         remove(&instance.folder)
             .with_context(|| format!("could not remove {}", instance.folder.display()))?;
-        println!("stopped {pods} pods; removed {}", instance.folder.display());
-    } else {
-        println!("stopped {pods} pods; the data stays in {}", instance.folder.display());
     }
-    Ok(())
+    Ok(pods)
 }
 
 /// Pods whose keepers have left a socket.
@@ -92,6 +103,7 @@ async fn stop_pods(instance: &Instance, failed: &mut Vec<String>) -> Result<usiz
     let mut tasks = tokio::task::JoinSet::new();
     for pod in pods.iter().cloned() {
         let machine = machine.clone();
+        let folder = instance.node().join("pods").join(&pod.uid);
         tasks.spawn(async move {
             for container in pod.containers.iter().filter(|_| pod.alive) {
                 let ended = machine.stop_container(&pod.uid, &container.id, None, GRACE_S).await;
@@ -99,21 +111,30 @@ async fn stop_pods(instance: &Instance, failed: &mut Vec<String>) -> Result<usiz
                     tracing::debug!(%error, "a container was not asked to end");
                 }
             }
-            let stopped = machine.stop_pod(&pod.uid).await;
-            let removed = machine.remove_pod(&pod.uid).await;
-            stopped.and(removed).map_err(|error| format!("pod {}: {error}", pod.name))
+            remove_pod(&machine, &pod.uid, &folder)
+                .await
+                .with_context(|| format!("pod {}", pod.name))
         });
     }
     while let Some(ended) = tasks.join_next().await {
-        if let Err(what) = ended? {
-            failed.push(what);
+        if let Err(error) = ended? {
+            failed.push(format!("{error:#}"));
         }
     }
     machine.keepers().remove_groups();
     Ok(pods.len())
 }
 
-fn remove(folder: &std::path::Path) -> std::io::Result<()> {
+/// The agent that mounted a pod's volumes is gone; they are unmounted here before the pod's folder
+/// goes, so that nothing is removed through a mount.
+async fn remove_pod(machine: &Machine, uid: &str, folder: &Path) -> Result<()> {
+    machine.stop_pod(uid).await?;
+    host::volume::unmount_below(folder)
+        .with_context(|| format!("could not unmount below {}", folder.display()))?;
+    Ok(machine.remove_pod(uid).await?)
+}
+
+fn remove(folder: &Path) -> std::io::Result<()> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         other => other,

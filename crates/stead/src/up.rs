@@ -51,22 +51,31 @@ pub(crate) async fn foreground(flags: &Up) -> Result<()> {
 }
 
 /// Starts the server as a process of its own and waits until it answers.
-#[expect(clippy::disallowed_methods, reason = "a person waits here, by the clock")]
 pub(crate) fn detached(flags: &Up) -> Result<()> {
     check(flags)?;
-    let instance = Instance::of(&flags.cluster);
-    drop(seat::take(&instance)?);
     let args: Vec<OsString> =
         std::env::args_os().skip(1).filter(|word| word != "--detach").collect();
+    println!("{}", start(&Instance::of(&flags.cluster), &args)?);
+    Ok(())
+}
+
+/// Starts `stead` with these words, which are those of `stead up`, as a process of its own; gives
+/// the line that it prints when it answers.
+///
+/// # Errors
+///
+/// What it said when it ended.
+#[expect(clippy::disallowed_methods, reason = "a person waits here, by the clock")]
+pub(crate) fn start(instance: &Instance, args: &[OsString]) -> Result<String> {
+    drop(seat::take(instance)?);
     let log = instance.log();
     let seen = std::fs::metadata(&log).map_or(0, |meta| meta.len());
-    let mut server = host::daemon::start(&args, &log).context("the server could not be started")?;
+    let mut server = host::daemon::start(args, &log).context("the server could not be started")?;
     let started = Instant::now();
     loop {
         let printed = printed_since(&log, seen);
         if let Some(line) = printed.lines().find(|line| line.starts_with("stead is up")) {
-            println!("{line}");
-            return Ok(());
+            return Ok(line.to_owned());
         }
         if server.try_wait()?.is_some() {
             let why = printed.lines().filter_map(|line| line.strip_prefix("stead: ")).next_back();

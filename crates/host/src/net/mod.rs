@@ -256,6 +256,16 @@ fn gateway(pods: Cidr) -> Result<Ipv4Addr, NetworkError> {
     pods.nth(1).filter(|_| pods.prefix() <= 30).ok_or(NetworkError::Full(pods))
 }
 
+/// The blocks that this machine's routes lead to, the default route's aside: what a new network
+/// must not overlap.
+///
+/// # Errors
+/// [`NetworkError::System`].
+pub fn routed() -> Result<Vec<Cidr>, NetworkError> {
+    let routes = link::routes(&mut open_route()?)?;
+    Ok(routes.into_iter().map(|route| route.block).filter(|block| block.prefix() > 0).collect())
+}
+
 fn open_route() -> Result<Socket, NetworkError> {
     Socket::route().map_err(|errno| NetworkError::System {
         what: "opening a netlink socket".to_owned(),

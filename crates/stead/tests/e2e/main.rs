@@ -8,6 +8,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may end where it fails")]
 
 mod cluster;
+mod demo;
 mod pattern;
 mod script;
 mod transcripts;
