@@ -160,6 +160,20 @@ async fn try_start(
     mounted: &BTreeMap<String, Mounted>,
 ) -> Result<(), (&'static str, String)> {
     let uid = uid_of(pod);
+    // A pod is seen alive as soon as its keeper lives, which may be before its files are there.
+    let addresses = address(shared, pod).into_iter().collect::<Vec<_>>();
+    let (own, theirs) = (Arc::clone(shared), pod.clone());
+    let files = tokio::task::spawn_blocking(move || {
+        if folders::has_pod_files(&theirs, &own.config) {
+            return Ok(());
+        }
+        folders::write_pod_files(&theirs, &addresses, &own.config)
+    });
+    match files.await {
+        Ok(Ok(())) => (),
+        Ok(Err(error)) => return Err(("CreateContainerError", error.to_string())),
+        Err(error) => return Err(("CreateContainerError", error.to_string())),
+    }
     let (mounts, devices) = volumes::mounts(&shared.config, &uid, wish, mounted)
         .await
         .map_err(|why| ("CreateContainerConfigError", why))?;
