@@ -119,19 +119,6 @@ impl Cluster {
         fs::read_to_string(self.folder.path().join("server.log")).unwrap_or_default()
     }
 
-    /// Process id of its server.
-    pub(crate) fn pid(&self) -> u32 {
-        self.server.as_ref().map_or(0, Child::id)
-    }
-
-    /// Ends its server at once, as a crash would.
-    pub(crate) fn kill(&mut self) {
-        if let Some(mut server) = self.server.take() {
-            server.kill().unwrap();
-            server.wait().unwrap();
-        }
-    }
-
     /// Imports the test images of these archives.
     pub(crate) fn import(&self, archives: &[&str]) {
         for archive in archives {
