@@ -35,12 +35,6 @@ pub(crate) fn write_pod_files(pod: &Pod, addresses: &[IpAddr], config: &Config) 
     write(&folder.join("resolv.conf"), &files::resolv_conf(pod, &dns, &node_resolv))
 }
 
-/// Whether [`write_pod_files`] has been here: its last file is.
-pub(crate) fn has_pod_files(pod: &Pod, config: &Config) -> bool {
-    let uid = pod.metadata.uid.as_deref().unwrap_or("");
-    config.pod_folder(uid).join("resolv.conf").exists()
-}
-
 /// In place, since containers hold the file itself.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     fs::write(path, text)?;

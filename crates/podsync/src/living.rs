@@ -91,7 +91,9 @@ fn volumes_ready(seen: &Observed, now: Timestamp, plan: &mut Plan) -> bool {
 
 fn sandbox_ready(seen: &Observed, now: Timestamp, plan: &mut Plan) -> bool {
     let old = seen.sandbox.as_ref();
-    if old.is_some_and(|sandbox| sandbox.alive) {
+    // A keeper is seen alive before its network and its address are there.
+    let making = seen.busy.contains_key(&Work::RunPod);
+    if !making && old.is_some_and(|sandbox| sandbox.alive) {
         return true;
     }
     if let Some(other) = &seen.blocked_by {
@@ -99,7 +101,7 @@ fn sandbox_ready(seen: &Observed, now: Timestamp, plan: &mut Plan) -> bool {
         return false;
     }
     plan.waits.push("sandbox".to_owned());
-    if seen.busy.contains_key(&Work::RunPod) {
+    if making {
         return false;
     }
     if let Some(failure) = &seen.sandbox_failure {

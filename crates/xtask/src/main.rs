@@ -17,7 +17,7 @@ use anyhow::{Result, bail};
 const USAGE: &str = "usage: cargo xtask CHORE
   ci       everything that CI checks: format, lints, tests, the images, the end-to-end tests
   images   builds the test images from Debian packages into target/images
-  bench    measures a release build and prints a table and JSON (as root)";
+  bench    measures a release build and prints a table and JSON (as root; `bench --help`)";
 
 fn main() -> Result<()> {
     let chore = std::env::args().nth(1).unwrap_or_default();

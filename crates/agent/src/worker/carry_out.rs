@@ -27,6 +27,9 @@ impl Worker {
 
     fn begin(&mut self, step: Step) {
         let work = step.work();
+        if let Some(work) = &work {
+            tracing::debug!(pod = self.name, ?work, "begins");
+        }
         let shared = Arc::clone(&self.shared);
         let pod = Arc::clone(&self.pod);
         let mut deadline = None;
@@ -97,6 +100,7 @@ impl Worker {
             }
             self.confirmed.clone_from(&meta.resource_version);
         }
+        tracing::debug!(pod = self.name, deletes = status.is_none(), "writes");
         self.writing = true;
         self.write_again = None;
         let (shared, pod) = (Arc::clone(&self.shared), Arc::clone(&self.pod));
@@ -225,6 +229,7 @@ impl Worker {
                         self.memory.failures.remove(&name);
                     }
                     Some((reason, message)) => {
+                        tracing::debug!(pod = self.name, name, message, "did not start");
                         let failure = StartFailure { reason, message, at: now, attempt };
                         self.memory.failures.insert(name, failure);
                     }

@@ -72,28 +72,21 @@ pub(super) fn address(shared: &Shared, pod: &Pod) -> Option<IpAddr> {
 
 pub(super) async fn run_pod(shared: Arc<Shared>, pod: Arc<Pod>, attempt: u32) -> Done {
     let config = wire::pod_config(&pod, attempt, &shared.config);
-    let state = match shared.runtime.run_pod(config).await {
-        Ok(state) => state,
-        Err(error) => return Done::PodRun(Err(chain(&error))),
-    };
-    let addresses = if state.addresses.is_empty() {
-        shared.config.addresses.clone()
-    } else {
-        state.addresses.clone()
-    };
-    let own = Arc::clone(&shared);
+    let made = shared.runtime.run_pod(config).await;
+    Done::PodRun(made.map(|state| shared.states.put(state)).map_err(|error| chain(&error)))
+}
+
+/// Hosts, host name and resolv.conf, for the pod's address as it is now.
+async fn write_pod_files(shared: &Arc<Shared>, pod: &Arc<Pod>) -> Result<(), String> {
+    let own = shared.states.get(&uid_of(pod)).map(|state| state.addresses);
+    let addresses =
+        own.filter(|own| !own.is_empty()).unwrap_or_else(|| shared.config.addresses.clone());
+    let (shared, pod) = (Arc::clone(shared), Arc::clone(pod));
     let written = tokio::task::spawn_blocking(move || {
-        folders::write_pod_files(&pod, &addresses, &own.config)
+        folders::write_pod_files(&pod, &addresses, &shared.config)
     });
-    let result = match written.await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(format!("the pod's hosts file: {error}")),
-        Err(error) => Err(error.to_string()),
-    };
-    if result.is_ok() {
-        shared.states.put(state);
-    }
-    Done::PodRun(result)
+    let written = written.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+    written.map_err(|error| format!("the pod's hosts file: {error}"))
 }
 
 pub(super) async fn pull(
@@ -155,25 +148,14 @@ pub(super) async fn start(
 
 async fn try_start(
     shared: &Arc<Shared>,
-    pod: &Pod,
+    pod: &Arc<Pod>,
     wish: &ContainerWish,
     mounted: &BTreeMap<String, Mounted>,
 ) -> Result<(), (&'static str, String)> {
     let uid = uid_of(pod);
-    // A pod is seen alive as soon as its keeper lives, which may be before its files are there.
-    let addresses = address(shared, pod).into_iter().collect::<Vec<_>>();
-    let (own, theirs) = (Arc::clone(shared), pod.clone());
-    let files = tokio::task::spawn_blocking(move || {
-        if folders::has_pod_files(&theirs, &own.config) {
-            return Ok(());
-        }
-        folders::write_pod_files(&theirs, &addresses, &own.config)
-    });
-    match files.await {
-        Ok(Ok(())) => (),
-        Ok(Err(error)) => return Err(("CreateContainerError", error.to_string())),
-        Err(error) => return Err(("CreateContainerError", error.to_string())),
-    }
+    // Here and not with the sandbox: an agent that ended between the two left none.
+    let written = write_pod_files(shared, pod).await;
+    written.map_err(|why| ("CreateContainerConfigError", why))?;
     let (mounts, devices) = volumes::mounts(&shared.config, &uid, wish, mounted)
         .await
         .map_err(|why| ("CreateContainerConfigError", why))?;

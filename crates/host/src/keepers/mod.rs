@@ -1,6 +1,6 @@
 //! The agent's side of the keepers: starts them, finds them again, asks them, buries the dead.
 //!
-//! Pods' folders (`DATA/pods/UID`) say what should be; a lock says who lives; sockets are in a
+//! Pods' folders (`DATA/keepers/UID`) say what should be; a lock says who lives; sockets are in a
 //! folder of their own, which a reboot empties. A call is a connection; one more a pod waits for
 //! wake-ups and notices the keeper's death.
 
@@ -39,7 +39,7 @@ const WAKES_MAX: usize = 1024;
 /// Where keepers live and what they are made of.
 #[derive(Debug, Clone)]
 pub struct KeeperOptions {
-    /// Holds `pods/` and `bin/`; survives a reboot.
+    /// Holds `keepers/` and `bin/`; survives a reboot.
     pub data_dir: PathBuf,
     /// Holds the sockets; need not survive a reboot.
     pub run_dir: PathBuf,
@@ -105,7 +105,7 @@ impl Keepers {
     ///
     /// Call it inside a tokio runtime. The error names the folder or kernel facility.
     pub async fn open(options: KeeperOptions) -> Result<Self, RuntimeError> {
-        let pods = options.data_dir.join("pods");
+        let pods = options.data_dir.join("keepers");
         for folder in [&pods, &options.run_dir] {
             fs::create_dir_all(folder).map_err(system(format!("make {}", folder.display())))?;
         }
@@ -233,7 +233,7 @@ impl Inner {
     }
 
     fn folder(&self, uid: &str) -> PathBuf {
-        self.options.data_dir.join("pods").join(uid)
+        self.options.data_dir.join("keepers").join(uid)
     }
 
     fn socket(&self, uid: &str) -> PathBuf {

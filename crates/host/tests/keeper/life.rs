@@ -38,7 +38,7 @@ async fn log_and_exit_code() {
     assert_eq!(world.keepers.pod(POD).unwrap().containers, vec![]);
     world.keepers.remove_pod(POD).await.unwrap();
     assert_eq!(world.keepers.pods(), vec![]);
-    assert!(!world.dir.path().join("pods").join(POD).exists());
+    assert!(!world.dir.path().join("keepers").join(POD).exists());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -206,7 +206,7 @@ async fn programs_that_cannot_start() {
 async fn records_of_another_boot_are_closed() {
     let mut world = World::with_pod().await;
     world.start(World::container("sleep 1000")).await;
-    let folder = world.dir.path().join("pods").join(POD);
+    let folder = world.dir.path().join("keepers").join(POD);
     let state = fs::read(folder.join("state.json")).unwrap();
     let mut wakes = world.keepers.wakes();
     kill(keeper_pid(world.dir.path()));

@@ -142,7 +142,7 @@ pub(crate) fn kill(pid: i32) {
 
 /// The process id of the pod's keeper.
 pub(crate) fn keeper_pid(dir: &Path) -> i32 {
-    let folder = dir.join("pods").join(POD);
+    let folder = dir.join("keepers").join(POD);
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let cmdline = fs::read(entry.path().join("cmdline")).unwrap_or_default();
         let cgroup = fs::read_to_string(entry.path().join("cgroup")).unwrap_or_default();

@@ -4,6 +4,11 @@ use expect_test::{Expect, expect};
 use serde_json::json;
 
 use super::World;
+use crate::{
+    Desired, Step,
+    observed::{Busy, VolumesSeen, Work},
+    sync,
+};
 
 fn check(world: &mut World, wanted: &Expect) {
     wanted.assert_eq(&world.show());
@@ -22,6 +27,25 @@ fn starts_in_steps() {
         c: running; restarts 0, ready true, started true
     "#]],
     );
+}
+
+#[test]
+fn nothing_starts_in_a_sandbox_that_is_still_being_made() {
+    let mut world = World::new(json!({}));
+    world.settle().held().clear();
+    let sandbox = world.seen.sandbox.clone();
+    for (busy, starts) in [(true, false), (false, true)] {
+        let mut world = World::new(json!({}));
+        world.seen.volumes = VolumesSeen::Mounted;
+        world.seen.sandbox.clone_from(&sandbox);
+        if busy {
+            world.seen.busy.insert(Work::RunPod, Busy { deadline: None });
+        }
+        let plan = sync(Desired { pod: &world.pod, gone: false }, &world.seen, world.now);
+        let begins = |step: &Step| matches!(step.work(), Some(Work::Pull(_) | Work::Start(_)));
+        assert_eq!(plan.steps.iter().any(begins), starts, "busy: {busy}");
+        assert!(!plan.steps.iter().any(|step| matches!(step, Step::RunPod { .. })));
+    }
 }
 
 #[test]

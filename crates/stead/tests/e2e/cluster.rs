@@ -10,6 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use kube::{
+    Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+
 /// How long a cluster may take to come up under a loaded machine.
 const UP_MAX: Duration = Duration::from_secs(60);
 
@@ -54,19 +59,45 @@ pub(crate) struct Cluster {
     /// Its folder.
     pub(crate) folder: tempfile::TempDir,
     flags: Vec<String>,
+    /// Run in a mount namespace of its own before the server; `None`: on this machine's mounts.
+    before: Option<String>,
     server: Option<Child>,
     beside: Vec<Child>,
 }
 
 impl Cluster {
-    /// Starts one with these flags of `stead up`; returns once its node is Ready.
+    /// Starts one with these flags of `stead up`, in a mount namespace with empty `/data` and
+    /// `/mnt`; returns once its node is Ready.
     pub(crate) fn start(name: &str, flags: &[&str]) -> Self {
-        let folder = tempfile::Builder::new().prefix("stead-e2e-").tempdir().unwrap();
-        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let mut cluster =
-            Self { name: name.to_owned(), folder, flags, server: None, beside: Vec::new() };
+        let mut cluster = Self::new(name, flags);
+        cluster.before("mkdir -p /data /mnt");
+        cluster.before("mount -t tmpfs tmpfs /data");
+        cluster.before("mount -t tmpfs tmpfs /mnt");
         cluster.up();
         cluster
+    }
+
+    /// Starts one on this machine's own mounts: a server that is started again finds those of the
+    /// first.
+    pub(crate) fn start_here(name: &str, flags: &[&str]) -> Self {
+        let mut cluster = Self::new(name, flags);
+        cluster.up();
+        cluster
+    }
+
+    /// One that is still to be started.
+    pub(crate) fn new(name: &str, flags: &[&str]) -> Self {
+        let folder = tempfile::Builder::new().prefix("stead-e2e-").tempdir().unwrap();
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let (name, beside) = (name.to_owned(), Vec::new());
+        Self { name, folder, flags, before: None, server: None, beside }
+    }
+
+    /// Adds a line of shell that runs before its server, in a mount namespace of its own.
+    pub(crate) fn before(&mut self, line: &str) {
+        let lines = self.before.get_or_insert_default();
+        *lines += line;
+        *lines += " && ";
     }
 
     fn cluster_flags(&self) -> String {
@@ -78,29 +109,9 @@ impl Cluster {
         self.folder.path().join("data")
     }
 
-    /// Starts its server in a mount namespace with empty `/data` and `/mnt`.
+    /// Starts its server; returns once its node is Ready.
     pub(crate) fn up(&mut self) {
-        let binary = binary();
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.folder.path().join("server.log"))
-            .unwrap();
-        let script = format!(
-            "mkdir -p /data /mnt && mount -t tmpfs tmpfs /data && mount -t tmpfs tmpfs /mnt && \
-             exec {} up {} {}",
-            binary.display(),
-            self.cluster_flags(),
-            self.flags.join(" ")
-        );
-        let server = Command::new("unshare")
-            .args(["--mount", "--propagation", "private", "sh", "-c", &script])
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        self.server = Some(server);
+        self.begin();
         let ready = "kubectl wait --for=condition=Ready node --all --timeout=1s";
         let started = Instant::now();
         while !self.sh(ready).status.success() {
@@ -114,9 +125,66 @@ impl Cluster {
         }
     }
 
+    /// Starts its server.
+    pub(crate) fn begin(&mut self) {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.folder.path().join("server.log"))
+            .unwrap();
+        let line = format!(
+            "exec {} up {} {}",
+            binary().display(),
+            self.cluster_flags(),
+            self.flags.join(" ")
+        );
+        let mut command = match &self.before {
+            Some(before) => {
+                let mut command = Command::new("unshare");
+                command.args(["--mount", "--propagation", "private", "sh", "-c"]);
+                command.arg(before.clone() + &line);
+                command
+            }
+            None => {
+                let mut command = Command::new("sh");
+                command.args(["-c", &line]);
+                command
+            }
+        };
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        self.server = Some(command.spawn().unwrap());
+    }
+
+    /// Its administrator, over HTTPS.
+    pub(crate) async fn client(&self) -> kube::Client {
+        let kubeconfig = Kubeconfig::read_from(self.data().join("kubeconfig")).unwrap();
+        let options = KubeConfigOptions::default();
+        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
+        client::https(config).unwrap()
+    }
+
+    /// What tells its links, cgroups and sockets from others'.
+    pub(crate) fn tag(&self) -> String {
+        let flags = cli::args::Cluster { name: self.name.clone(), data_dir: Some(self.data()) };
+        cli::Instance::of(&flags).tag()
+    }
+
     /// What its server has printed.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("server.log")).unwrap_or_default()
+    }
+
+    /// Process id of its server.
+    pub(crate) fn pid(&self) -> u32 {
+        self.server.as_ref().map_or(0, Child::id)
+    }
+
+    /// Ends its server at once, as a crash would.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            server.kill().unwrap();
+            server.wait().unwrap();
+        }
     }
 
     /// Imports the test images of these archives.

@@ -9,6 +9,9 @@
 
 mod cluster;
 mod demo;
+mod disk;
 mod pattern;
+mod reboot;
 mod script;
+mod survival;
 mod transcripts;

@@ -1,0 +1,128 @@
+//! Figures of a release build, in one run: start, pods, sets, the API, memory, size.
+//!
+//! Every cluster here is the real binary (`$STEAD`) in a fresh folder, spoken to over HTTPS as
+//! anyone would. The run prints a Markdown table, then JSON with every sample; with `--check` a
+//! missed limit fails it. `cargo xtask bench` builds what it needs and calls it, as root.
+//!
+//! ```text
+//!   cluster   the binary, started and ended        pods    one at a time: to Ready, to gone
+//!   report    figures, limits, table, JSON         sets    five at a time: in order, updated
+//!   usage     memory, CPU and bytes                writes  objects: created, read
+//! ```
+
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "it speaks to a person")]
+#![expect(clippy::disallowed_methods, reason = "a measurement is made of programs and clocks")]
+
+mod cluster;
+mod pods;
+mod report;
+mod sets;
+mod usage;
+mod writes;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::{Context, Result};
+use clap::Parser;
+
+use cluster::Cluster;
+use report::Report;
+
+/// Measures a release build of stead.
+#[derive(Debug, Parser)]
+struct Flags {
+    /// Exit with a failure if a limit is missed.
+    #[arg(long)]
+    check: bool,
+    /// Starts of a cluster in a fresh folder.
+    #[arg(long, default_value_t = 7)]
+    starts: usize,
+    /// Pods that are started and deleted one after another.
+    #[arg(long, default_value_t = 50)]
+    pods: usize,
+    /// Times that a set of five is created and updated.
+    #[arg(long, default_value_t = 3)]
+    sets: usize,
+    /// Seconds of rest before memory and CPU are read.
+    #[arg(long, default_value_t = 10)]
+    idle: u64,
+    /// Also write the JSON to this file.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Also keep what the measured server printed in this file; `STEAD_LOG` says how much it is.
+    #[arg(long)]
+    log: Option<PathBuf>,
+    /// The binary.
+    #[arg(long, env = "STEAD")]
+    stead: PathBuf,
+}
+
+fn main() -> Result<ExitCode> {
+    let flags = Flags::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let report = runtime.block_on(measure(&flags))?;
+    print!("{}", report.table());
+    let json = report.json()?;
+    println!("\n```json\n{json}\n```");
+    if let Some(path) = &flags.json {
+        std::fs::write(path, &json).with_context(|| format!("could not write {path:?}"))?;
+    }
+    let missed = report.missed();
+    if flags.check && missed > 0 {
+        eprintln!("{missed} limits are missed");
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn measure(flags: &Flags) -> Result<Report> {
+    let mut report = Report::default();
+    report.add("binary size", "MB", Some(40.0), vec![usage::file_mb(&flags.stead)?]);
+    let mut starts: [Vec<f64>; 3] = Default::default();
+    for number in 1..=flags.starts {
+        eprintln!("start {number} of {}", flags.starts);
+        let (cluster, times) = Cluster::start(&flags.stead).await?;
+        for (samples, time) in starts.iter_mut().zip(times) {
+            samples.push(time);
+        }
+        cluster.down().await?;
+    }
+    let names = ["exec to /readyz", "exec to Node Ready", "exec to first pod Ready"];
+    for ((name, samples), limit) in names.into_iter().zip(starts).zip([300.0, 400.0, 600.0]) {
+        report.add(name, "ms", Some(limit), samples);
+    }
+    let (mut cluster, _) = Cluster::start(&flags.stead).await?;
+    let measured = on_one_cluster(flags, &mut cluster, &mut report).await;
+    if let Some(path) = &flags.log {
+        std::fs::write(path, cluster.log())?;
+    } else if measured.is_err() {
+        eprintln!("{}", cluster.log());
+    }
+    cluster.down().await?;
+    measured.map(|()| report)
+}
+
+async fn on_one_cluster(flags: &Flags, cluster: &mut Cluster, report: &mut Report) -> Result<()> {
+    eprintln!("{} seconds of rest", flags.idle);
+    let idle = usage::idle(cluster.pid(), std::time::Duration::from_secs(flags.idle)).await?;
+    report.add("idle CPU of the process", "% of a core", None, vec![idle.cpu_percent]);
+    report.add("idle RSS of the process", "MB", Some(60.0), vec![idle.rss_mb]);
+    let keepers = usage::keepers_pss_mb(&cluster.data())?;
+    report.add("PSS of a pod's keeper", "MB", Some(1.0), keepers);
+    eprintln!("{} pods", flags.pods);
+    let (ready, gone) = pods::one_by_one(&cluster.client, flags.pods).await?;
+    report.add_tail("pod create to Ready", "ms", Some(100.0), ready);
+    report.add_tail("pod delete to gone", "ms", Some(100.0), gone);
+    eprintln!("{} sets of {}", flags.sets, sets::REPLICAS);
+    let (ordered, updated) = sets::rounds(&cluster.client, flags.sets).await?;
+    report.add("OrderedReady, per replica", "ms", Some(120.0), ordered);
+    report.add("rolling update, per replica", "ms", Some(250.0), updated);
+    eprintln!("writes and reads");
+    let (created, read) = writes::one_connection(&cluster.client, 500).await?;
+    report.add_tail("create of 1 KB, 1 connection", "ms", None, created);
+    report.add_tail("GET, 1 connection", "ms", None, read);
+    eprintln!("kill -9 and up again");
+    report.add("kill -9, exec to /readyz", "ms", None, vec![cluster.restart().await?]);
+    Ok(())
+}
