@@ -64,7 +64,7 @@ fn aggregated(core: bool, headers: &HeaderMap) -> Result<Response<Body>, ApiErro
 ///
 /// # Errors
 ///
-/// 406 for clients that read only protobuf.
+/// 406 for clients that read neither JSON nor, for version 2, gnostic's protobuf.
 pub(crate) fn schemas(
     path: &str,
     query: &Query,
@@ -79,8 +79,11 @@ pub(crate) fn schemas(
         },
         None => return Ok(None),
     };
-    Accept::choose(headers)?;
     let etag = format!("\"{}\"", document.hash);
+    if document.path.is_empty() && wants_gnostic(headers) {
+        return gnostic(document, &etag, headers).map(Some);
+    }
+    Accept::choose(headers)?;
     if let Some(response) = not_modified(&etag, headers) {
         return Ok(Some(response));
     }
@@ -103,6 +106,31 @@ pub(crate) fn schemas(
     };
     set(&mut response, header::CACHE_CONTROL, cache);
     Ok(Some(response))
+}
+
+fn wants_gnostic(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|list| list.split(',')).any(|kind| {
+        [openapi::gnostic::ASKED_TYPE, openapi::gnostic::MEDIA_TYPE].contains(&kind.trim())
+    })
+}
+
+/// Version 2 in protobuf, made anew each time: kubectl asks for it only where it checks a `List`.
+fn gnostic(
+    document: &openapi::Document,
+    etag: &str,
+    headers: &HeaderMap,
+) -> Result<Response<Body>, ApiError> {
+    if let Some(response) = not_modified(etag, headers) {
+        return Ok(response);
+    }
+    let mut plain = Vec::new();
+    GzDecoder::new(document.gzip).read_to_end(&mut plain).map_err(ApiError::internal)?;
+    let value: Value = serde_json::from_slice(&plain).map_err(ApiError::internal)?;
+    let bytes = openapi::gnostic::encode(&value);
+    let mut response = answer::typed(StatusCode::OK, openapi::gnostic::MEDIA_TYPE, bytes);
+    set(&mut response, header::ETAG, etag);
+    Ok(response)
 }
 
 fn index(headers: &HeaderMap) -> Result<Response<Body>, ApiError> {

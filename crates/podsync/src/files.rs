@@ -151,11 +151,11 @@ fn render(mut all: Resolv) -> String {
         all.searches.pop();
     }
     let mut text = String::new();
-    if !all.searches.is_empty() {
-        text.push_str(&format!("search {}\n", all.searches.join(" ")));
-    }
     for server in &all.servers {
         text.push_str(&format!("nameserver {server}\n"));
+    }
+    if !all.searches.is_empty() {
+        text.push_str(&format!("search {}\n", all.searches.join(" ")));
     }
     if !all.options.is_empty() {
         let words: Vec<String> = all

@@ -103,7 +103,6 @@ async fn stop_pods(instance: &Instance, failed: &mut Vec<String>) -> Result<usiz
     let mut tasks = tokio::task::JoinSet::new();
     for pod in pods.iter().cloned() {
         let machine = machine.clone();
-        let folder = instance.node().join("pods").join(&pod.uid);
         tasks.spawn(async move {
             for container in pod.containers.iter().filter(|_| pod.alive) {
                 let ended = machine.stop_container(&pod.uid, &container.id, None, GRACE_S).await;
@@ -111,9 +110,9 @@ async fn stop_pods(instance: &Instance, failed: &mut Vec<String>) -> Result<usiz
                     tracing::debug!(%error, "a container was not asked to end");
                 }
             }
-            remove_pod(&machine, &pod.uid, &folder)
-                .await
-                .with_context(|| format!("pod {}", pod.name))
+            let stopped = machine.stop_pod(&pod.uid).await;
+            let removed = machine.remove_pod(&pod.uid).await;
+            stopped.and(removed).with_context(|| format!("pod {}", pod.name))
         });
     }
     while let Some(ended) = tasks.join_next().await {
@@ -123,15 +122,6 @@ async fn stop_pods(instance: &Instance, failed: &mut Vec<String>) -> Result<usiz
     }
     machine.keepers().remove_groups();
     Ok(pods.len())
-}
-
-/// The agent that mounted a pod's volumes is gone; they are unmounted here before the pod's folder
-/// goes, so that nothing is removed through a mount.
-async fn remove_pod(machine: &Machine, uid: &str, folder: &Path) -> Result<()> {
-    machine.stop_pod(uid).await?;
-    host::volume::unmount_below(folder)
-        .with_context(|| format!("could not unmount below {}", folder.display()))?;
-    Ok(machine.remove_pod(uid).await?)
 }
 
 fn remove(folder: &Path) -> std::io::Result<()> {

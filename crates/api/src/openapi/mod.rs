@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 #[cfg(test)]
 mod generate;
+pub mod gnostic;
 
 /// `/openapi/v2`: gzip of JSON.
 #[must_use]

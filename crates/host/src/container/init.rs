@@ -88,6 +88,7 @@ fn prepare(first: First<'_>) -> Result<(Plan, User), Failure> {
         staged.push((*position, path));
     }
     let spec = step("make spec", spec::build(&plan, &root, &shm_path, &staged))?;
+    sources_exist(&plan, &shm_path)?;
     let filesystem = RootFS::new();
     filesystem.prepare_rootfs(&spec, &root, false, true).map_err(|error| mount_failure(&error))?;
     step("pivot_root", LinuxSyscall.pivot_rootfs(&root))?;
@@ -101,6 +102,18 @@ fn prepare(first: First<'_>) -> Result<(Plan, User), Failure> {
         None => first.stdio.install(&user)?,
     }
     Ok((plan, user))
+}
+
+/// Names the volume that is not there, in runc's words; `libcontainer` would not say which.
+fn sources_exist(plan: &Plan, shm: &Path) -> Result<(), Failure> {
+    let volumes = plan.mounts.iter().map(|m| (m.source.as_path(), m.target.as_str()));
+    for (source, target) in volumes.chain([(shm, "/dev/shm")]) {
+        if let Err(error) = fs::metadata(source) {
+            let what = format!("error mounting {source:?} to rootfs at {target:?}: stat");
+            return Err(Failure::create(&what, &error));
+        }
+    }
+    Ok(())
 }
 
 /// The chain of reasons of a failed mount, in one line.

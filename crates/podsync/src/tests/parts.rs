@@ -120,8 +120,8 @@ fn hosts_and_resolv_conf() {
     "#]]
     .assert_eq(&hosts(&web, &address, "cluster.local", ""));
     expect![[r#"
-        search default.svc.cluster.local svc.cluster.local cluster.local lan
         nameserver 10.96.0.10
+        search default.svc.cluster.local svc.cluster.local cluster.local lan
         options ndots:5
     "#]]
     .assert_eq(&resolv_conf(&web, &cluster, node));
@@ -129,15 +129,15 @@ fn hosts_and_resolv_conf() {
         "nameservers": ["9.9.9.9"], "searches": ["x.y", "."],
         "options": [{"name": "ndots", "value": "2"}, {"name": "edns0"}]}}));
     expect![[r#"
-        search x.y .
         nameserver 9.9.9.9
+        search x.y .
         options ndots:2 edns0
     "#]]
     .assert_eq(&resolv_conf(&own, &cluster, node));
     let shared = pod(json!({"hostNetwork": true}));
     expect![[r#"
-        search lan
         nameserver 192.0.2.53
+        search lan
         options timeout:1
     "#]]
     .assert_eq(&resolv_conf(&shared, &cluster, node));

@@ -21,7 +21,7 @@ use host::image::Images;
 use stdx::cidr::Cidr;
 
 use super::story::IMAGE;
-use crate::{down, up};
+use crate::{down, house::keeper_options, up};
 
 /// The cluster's only node.
 pub(super) const NODE: &str = "demo";
@@ -65,7 +65,7 @@ impl Own {
         let binary = std::env::current_exe()?;
         let size = fs::metadata(&binary)?.len();
         let words = ["/stead", "pet"].map(str::to_owned).to_vec();
-        let images = Images::open(&self.instance.node().join("images"))?;
+        let images = Images::open(&keeper_options(&self.instance).data_dir.join("images"))?;
         images.from_binary(IMAGE, binary, words, now()).await?;
         screen.say(
             "image",
@@ -75,13 +75,8 @@ impl Own {
         screen.waits("cluster", &format!("starts in {}", self.instance.folder.display()));
         let (instance, words) = (self.instance.clone(), self.words());
         tokio::task::spawn_blocking(move || up::start(&instance, &words)).await??;
-        screen.say(
-            "cluster",
-            &format!(
-                "answers on https://127.0.0.1:{}; pods get {}, Services {}",
-                self.ports[0], self.pods, self.services
-            ),
-        );
+        screen.say("cluster", &format!("answers on https://127.0.0.1:{}", self.ports[0]));
+        screen.say("network", &format!("{} for pods, {} for Services", self.pods, self.services));
         let kubeconfig = Kubeconfig::from_yaml(&self.instance.read_kubeconfig()?)?;
         let options = KubeConfigOptions::default();
         let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;

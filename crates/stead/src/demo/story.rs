@@ -32,7 +32,7 @@ pub(super) const IMAGE: &str = "stead.local/pet:v1";
 /// The pods in the order of their starts.
 const NAMES: [&str; 3] = ["web-0", "web-1", "web-2"];
 /// How long a step may take before it has failed.
-const STEP_MAX: Duration = Duration::from_secs(60);
+const STEP_MAX: Duration = Duration::from_secs(30);
 /// How long what follows from a write may take to be seen.
 const SEEN_MAX: Duration = Duration::from_secs(10);
 /// Between two looks at what is not there yet.
