@@ -17,6 +17,11 @@ use tokio::sync::mpsc;
 
 use crate::clock::Clock;
 
+/// Before a program that did not listen yet is asked again: the time that a small one needs.
+const PAUSE_MIN: Duration = Duration::from_millis(5);
+/// The longest such pause: what a person does not notice.
+const PAUSE_MAX: Duration = Duration::from_millis(160);
+
 /// What came of one question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -57,12 +62,15 @@ pub(crate) async fn run(wish: ProbeWish, target: Target, reports: mpsc::Sender<R
     tokio::time::sleep(Duration::from_millis(delay_ms)).await;
     let mut tally = Tally::default();
     let mut last = None;
+    let mut is_first = true;
     let mut ticks = tokio::time::interval(Duration::from_secs(pace.period_s));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let (success, event) = match once(&wish, &target, Duration::from_secs(pace.timeout_s)).await
-        {
+        let ask = || once(&wish, &target, Duration::from_secs(pace.timeout_s));
+        let outcome = if is_first { patiently(ask, ticks.period()).await } else { ask().await };
+        is_first = false;
+        let (success, event) = match outcome {
             Outcome::Success => (Some(true), None),
             Outcome::Failure(why) => {
                 (Some(false), Some(format!("{} probe failed: {why}", wish.kind.title())))
@@ -100,6 +108,29 @@ pub(crate) async fn run(wish: ProbeWish, target: Target, reports: mpsc::Sender<R
     }
 }
 
+/// Asks a program that may not listen yet: while nobody does, again after a moment, within the
+/// first period. It counts as one question, and is answered as soon as there is an answer; upstream
+/// would let a whole period pass.
+async fn patiently<F: Future<Output = Outcome>>(
+    mut ask: impl FnMut() -> F,
+    period: Duration,
+) -> Outcome {
+    let end = tokio::time::Instant::now() + period;
+    let mut pause = PAUSE_MIN;
+    loop {
+        let outcome = ask().await;
+        let again = tokio::time::Instant::now() + pause;
+        // The dialler's own words: whoever listens and fails has answered.
+        let nobody =
+            matches!(&outcome, Outcome::Failure(why) if why.ends_with("connection refused"));
+        if !nobody || again >= end {
+            return outcome;
+        }
+        tokio::time::sleep_until(again).await;
+        pause = PAUSE_MAX.min(pause * 2);
+    }
+}
+
 async fn once(wish: &ProbeWish, target: &Target, timeout: Duration) -> Outcome {
     let probe = &wish.probe;
     if let Some(exec) = &probe.exec {
@@ -129,4 +160,44 @@ async fn once(wish: &ProbeWish, target: &Target, timeout: Duration) -> Outcome {
         return grpc::probe(&own, port, service, timeout).await;
     }
     Outcome::Unknown("missing probe handler".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_listens_late_is_asked_again() {
+        let refused =
+            "Get \"http://10.0.0.2:80/\": dial tcp 10.0.0.2:80: connect: connection refused";
+        let other = "HTTP probe failed with statuscode: 503";
+        for (listens_after_ms, then, period_s, outcome, after_ms) in [
+            (0, None, 10, Outcome::Success, 0),
+            (0, Some(other), 10, Outcome::Failure(other.to_owned()), 0),
+            (30, None, 10, Outcome::Success, 35),
+            (700, Some(other), 10, Outcome::Failure(other.to_owned()), 795),
+            (5000, None, 1, Outcome::Failure(refused.to_owned()), 955),
+        ] {
+            let began = Instant::now();
+            let asked = Cell::new(0);
+            let ask = || async {
+                asked.set(asked.get() + 1);
+                match then {
+                    _ if began.elapsed() < Duration::from_millis(listens_after_ms) => {
+                        Outcome::Failure(refused.to_owned())
+                    }
+                    Some(why) => Outcome::Failure(why.to_owned()),
+                    None => Outcome::Success,
+                }
+            };
+            let period = Duration::from_secs(period_s);
+            assert_eq!(patiently(ask, period).await, outcome);
+            assert_eq!(began.elapsed(), Duration::from_millis(after_ms));
+            assert!(asked.get() < 20, "{}", asked.get());
+        }
+    }
 }

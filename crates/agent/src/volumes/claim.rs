@@ -11,6 +11,10 @@ use kube::Api;
 use super::{Mounted, Wrong, blocking, host_path, make_folder, owner, reclaim};
 use crate::shared::Shared;
 
+/// Set once a claim's binding is complete. Source: kubernetes v1.36
+/// `pkg/controller/volume/persistentvolume/util`, `AnnBindCompleted`.
+const BIND_COMPLETED: &str = "pv.kubernetes.io/bind-completed";
+
 /// Makes the claim's volume usable.
 pub(super) async fn mount(
     shared: &Arc<Shared>,
@@ -36,7 +40,12 @@ pub(super) async fn mount(
     }
     let phase = found.status.as_ref().and_then(|status| status.phase.as_deref());
     let name = found.spec.as_ref().and_then(|spec| spec.volume_name.clone()).unwrap_or_default();
-    if phase != Some("Bound") || name.is_empty() {
+    // The binder writes what is bound, then the phase: in between, the scheduler has its answer,
+    // and so have we. Upstream's kubelet looks at the phase alone, and is rarely as fast.
+    let annotations = found.metadata.annotations.as_ref();
+    let is_bound = phase == Some("Bound")
+        || phase != Some("Lost") && annotations.is_some_and(|all| all.contains_key(BIND_COMPLETED));
+    if !is_bound || name.is_empty() {
         return Err(unready("PVC is not bound".to_owned()));
     }
     let volumes: Api<PersistentVolume> = Api::all(shared.client.clone());
