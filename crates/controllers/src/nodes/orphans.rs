@@ -6,9 +6,14 @@
 use std::sync::Arc;
 
 use api::k8s::api::core::v1::{Node, Pod};
+use jiff::{SignedDuration, Timestamp};
 
 use super::{OUT_OF_SERVICE, eviction::tolerates};
 use crate::{Action, Plan, Target, Verb};
+
+/// Seconds after its creation before a pod counts as left behind by a node that does not exist: a
+/// node may register after its pods were assigned. Upstream's quarantine of unknown nodes.
+pub const QUARANTINE_S: i64 = 40;
 
 /// What the decision about one pod may see.
 #[derive(Debug, Clone)]
@@ -17,6 +22,8 @@ pub struct View {
     pub pod: Arc<Pod>,
     /// Its node, if it has one and that exists.
     pub node: Option<Arc<Node>>,
+    /// The one clock reading.
+    pub now: Timestamp,
 }
 
 /// Decides whether the pod's record is removed by force.
@@ -37,6 +44,12 @@ pub fn reconcile(view: &View) -> Plan {
     };
     let mut actions = Vec::new();
     if let Some(name) = assigned.filter(|_| view.node.is_none()) {
+        let born = view.pod.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        let until =
+            born.and_then(|at| at.checked_add(SignedDuration::from_secs(QUARANTINE_S)).ok());
+        if let Some(until) = until.filter(|until| *until > view.now) {
+            return Plan { look_again: Some(until), ..Plan::default() };
+        }
         let gone = Target {
             group: String::new(),
             kind: "Node".to_owned(),

@@ -177,7 +177,21 @@ fn orphan(assigned: bool, deleting: bool, node: Option<(&str, &str)>, toleration
             parse(json!({"metadata": {"name": "n"}, "spec": {"taints": [{"key": taint, "effect": "NoExecute"}]},
                 "status": {"conditions": [{"type": "Ready", "status": ready}]}}))
         }),
+        now: NOW.parse().unwrap(),
     })
+}
+
+#[test]
+fn a_node_may_register_after_its_pods_were_assigned() {
+    for (born, wanted) in [
+        ("2026-01-01T00:59:50Z", "look again at 2026-01-01T01:00:30Z"),
+        ("2026-01-01T00:59:20Z", "confirm that Node n is gone; delete Pod p by force"),
+    ] {
+        let pod = json!({"metadata": {"name": "p", "namespace": "default", "uid": "pod", "creationTimestamp": born},
+            "spec": {"nodeName": "n", "containers": []}});
+        let view = orphans::View { pod: parse(pod), node: None, now: NOW.parse().unwrap() };
+        assert_eq!(orphans::reconcile(&view).to_string(), wanted, "{born}");
+    }
 }
 
 /// Transcript 6: only a deleted Node or a person's taint ends a pod's record without its node.

@@ -151,10 +151,10 @@ impl Controller for Orphans {
         pods_and_their_nodes(wakes);
     }
 
-    fn view(&self, key: &Key, caches: &Caches, _now: Timestamp) -> Option<orphans::View> {
+    fn view(&self, key: &Key, caches: &Caches, now: Timestamp) -> Option<orphans::View> {
         let pod = caches.of::<Pod>().get(&key.namespace, &key.name)?;
         let node = node_of(&pod).and_then(|name| caches.of::<Node>().get("", name));
-        Some(orphans::View { pod, node })
+        Some(orphans::View { pod, node, now })
     }
 
     fn reconcile(&self, view: &orphans::View) -> Plan {
