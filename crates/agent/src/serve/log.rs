@@ -189,6 +189,10 @@ impl Reader {
                 return Ok(());
             }
             if let Some(next) = self.next(&mut file).await? {
+                // What was written between the last read and the rename.
+                if !self.drain(&mut file, &mut rest).await? {
+                    return Ok(());
+                }
                 file = next;
                 continue;
             }
