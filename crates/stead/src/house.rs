@@ -161,6 +161,13 @@ impl House {
         kubelet: TcpListener,
     ) -> Result<()> {
         let machine = Machine::open(keeper_options(instance)).await?;
+        let keepers = machine.keepers().clone();
+        tokio::spawn(async move {
+            // The first pod tries again, and says why it does not start.
+            if let Err(error) = keepers.prepare().await {
+                tracing::warn!(%error, "the keepers' program could not be copied");
+            }
+        });
         let lookup = Lookup::new(self.store.clone());
         let network = connect(&machine, instance, flags, plan, &lookup)?;
         let config = DnsConfig {

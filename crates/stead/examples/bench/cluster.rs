@@ -20,6 +20,7 @@ use serde_json::json;
 
 /// The image that all pods here run: the binary itself, which ends at SIGTERM at once.
 pub(crate) const IMAGE: &str = "stead.io/bench";
+const NAME: &str = "bench";
 /// Ports beside a person's own cluster.
 const PORT: u16 = 17443;
 const KUBELET_PORT: u16 = 17250;
@@ -46,7 +47,11 @@ impl Cluster {
     /// Starts one; says milliseconds from exec to `/readyz`, to Node Ready, to the first pod Ready.
     pub(crate) async fn start(binary: &Path) -> Result<(Self, [f64; 3])> {
         let folder = tempfile::Builder::new().prefix("stead-bench-").tempdir()?;
-        let images = Images::open(&folder.path().join("data/node/images"))?;
+        let named = cli::args::Cluster {
+            name: NAME.to_owned(),
+            data_dir: Some(folder.path().join("data")),
+        };
+        let images = Images::open(&cli::Instance::of(&named).runtime().join("images"))?;
         let entrypoint = vec!["/stead".to_owned(), "pet".to_owned()];
         images.from_binary(IMAGE, binary.to_owned(), entrypoint, SystemTime::now()).await?;
         drop(images);
@@ -88,7 +93,7 @@ impl Cluster {
     /// Ends it and removes all it made.
     pub(crate) async fn down(mut self) -> Result<()> {
         let mut down = Command::new(&self.binary);
-        down.args(["down", "--purge", "--name", "bench", "--data-dir"]).arg(self.data());
+        down.args(["down", "--purge", "--name", NAME, "--data-dir"]).arg(self.data());
         let ended = down.stdout(Stdio::null()).status()?;
         self.server.wait()?;
         if !ended.success() {
@@ -114,7 +119,7 @@ impl Drop for EndOnError {
 fn spawn(binary: &Path, folder: &Path) -> Result<Child> {
     let log = File::options().create(true).append(true).open(folder.join("log"))?;
     let mut command = Command::new(binary);
-    command.args(["up", "--name", "bench", "--data-dir"]).arg(folder.join("data")).args([
+    command.args(["up", "--name", NAME, "--data-dir"]).arg(folder.join("data")).args([
         "--port",
         &PORT.to_string(),
         "--kubelet-port",

@@ -29,6 +29,9 @@ use clap::Parser;
 use cluster::Cluster;
 use report::Report;
 
+/// Pods that are created at once.
+const BURST: usize = 20;
+
 /// Measures a release build of stead.
 #[derive(Debug, Parser)]
 struct Flags {
@@ -108,8 +111,14 @@ async fn on_one_cluster(flags: &Flags, cluster: &mut Cluster, report: &mut Repor
     let idle = usage::idle(cluster.pid(), std::time::Duration::from_secs(flags.idle)).await?;
     report.add("idle CPU of the process", "% of a core", None, vec![idle.cpu_percent]);
     report.add("idle RSS of the process", "MB", Some(60.0), vec![idle.rss_mb]);
+    eprintln!("{BURST} pods at once");
+    let burst = pods::side_by_side(&cluster.client, BURST).await?;
+    report.add("20 pods at once, to the last Ready", "ms", None, vec![burst]);
     let keepers = usage::keepers_pss_mb(&cluster.data())?;
-    report.add("PSS of a pod's keeper", "MB", Some(1.0), keepers);
+    report.add("PSS of a pod's keeper, 21 pods", "MB", Some(1.0), keepers);
+    pods::remove_all(&cluster.client, BURST).await?;
+    // The kernel takes their network namespaces down in its own time.
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
     eprintln!("{} pods", flags.pods);
     let (ready, gone) = pods::one_by_one(&cluster.client, flags.pods).await?;
     report.add_tail("pod create to Ready", "ms", Some(100.0), ready);
