@@ -26,6 +26,7 @@ pub(crate) mod pod;
 pub(crate) mod rbac;
 pub(crate) mod scheduling;
 pub(crate) mod service;
+pub(crate) mod stead;
 pub(crate) mod storage;
 #[cfg(test)]
 mod tests;

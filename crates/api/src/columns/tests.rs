@@ -318,3 +318,24 @@ fn every_kind_has_a_name_column() {
         assert_eq!(names, 1, "{}", resource.names().kind);
     }
 }
+
+#[test]
+fn policies() {
+    let meta = json!({"name": "web", "creationTimestamp": "2026-01-01T11:58:00Z"});
+    check(
+        "stead.io",
+        "StatefulSetPolicy",
+        json!({"metadata": meta, "spec": {"statefulSetName": "web"}}),
+        expect!["web | web | false | <none> | <none> | Unknown | 2m"],
+    );
+    let condition = json!({"type": "Accepted", "status": "False", "reason": "SetNotFound", "message": "",
+        "lastTransitionTime": "2026-01-01T11:58:00Z"});
+    check(
+        "stead.io",
+        "StatefulSetPolicy",
+        json!({"metadata": meta, "spec": {"statefulSetName": "db", "paused": true,
+            "rollout": {"maxUnavailable": "30%"}, "ordinals": {"reserved": ["1", "3-5"]}},
+            "status": {"conditions": [condition]}}),
+        expect!["web | db | true | 30% | 1,3-5 | False | 2m"],
+    );
+}

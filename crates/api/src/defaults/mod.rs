@@ -12,6 +12,7 @@ mod pod;
 pub(crate) mod rbac;
 pub(crate) mod scheduling;
 mod service;
+pub(crate) mod stead;
 pub(crate) mod storage;
 #[cfg(test)]
 mod tests;

@@ -267,3 +267,20 @@ fn every_kind_keeps_its_defaults() {
         assert_eq!(made, wanted, "{plural}");
     }
 }
+
+#[test]
+fn policies() {
+    let spec = |spec: Value| {
+        let value = json!({"metadata": {"name": "web"}, "spec": spec});
+        defaulted::<crate::policy::StatefulSetPolicy>(value)["spec"].take()
+    };
+    assert_eq!(spec(json!({"statefulSetName": "web"})), json!({"statefulSetName": "web"}));
+    assert_eq!(
+        spec(json!({"statefulSetName": "web", "rollout": {}, "ordinals": {"reserved": []}})),
+        json!({
+            "statefulSetName": "web",
+            "rollout": {"creation": "Ordered", "onDeadline": "None"},
+            "ordinals": {"claims": "Retain"},
+        })
+    );
+}

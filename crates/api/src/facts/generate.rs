@@ -46,6 +46,7 @@ pub(crate) fn definitions() -> Map<String, Value> {
         storage: StorageClass;
         meta: APIGroup, APIGroupList, APIResourceList, APIVersions, DeleteOptions, ListMeta, Status;
     }
+    let _: schemars::Schema = generator.subschema_for::<crate::policy::StatefulSetPolicy>();
     generator.take_definitions(false)
 }
 

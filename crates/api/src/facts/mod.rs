@@ -30,9 +30,13 @@ pub fn types() -> &'static Types {
     &TYPES
 }
 
-/// The schema's name of a kind: `io.k8s.api.apps.v1.StatefulSet`.
+/// The schema's name of a kind: `io.k8s.api.apps.v1.StatefulSet`, or in our own group, as upstream
+/// names custom resources, `io.stead.v1alpha1.StatefulSetPolicy`.
 #[must_use]
 pub fn schema_name(group: &str, version: &str, kind: &str) -> String {
+    if group == "stead.io" {
+        return format!("io.stead.{version}.{kind}");
+    }
     let package = match group.split('.').next() {
         None | Some("") => "core",
         Some(first) => first,

@@ -17,6 +17,7 @@ pub(crate) mod discovery;
 pub(crate) mod events;
 pub(crate) mod rbac;
 pub(crate) mod scheduling;
+pub(crate) mod stead;
 pub(crate) mod storage;
 
 /// The fields of kinds that allow more than name and namespace: what clients call them, and

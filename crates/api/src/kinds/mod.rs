@@ -11,6 +11,7 @@ pub mod discovery;
 pub mod events;
 pub mod rbac;
 pub mod scheduling;
+pub mod stead;
 pub mod storage;
 
 pub(crate) static ALL: &[&dyn Resource] = &[
@@ -42,4 +43,5 @@ pub(crate) static ALL: &[&dyn Resource] = &[
     &rbac::ROLE,
     &scheduling::PRIORITY_CLASS,
     &storage::STORAGE_CLASS,
+    &stead::STATEFUL_SET_POLICY,
 ];

@@ -81,5 +81,6 @@ documents! {
     "apis/events.k8s.io/v1" "events_v1",
     "apis/rbac.authorization.k8s.io/v1" "rbac_v1",
     "apis/scheduling.k8s.io/v1" "scheduling_v1",
+    "apis/stead.io/v1alpha1" "stead_v1alpha1",
     "apis/storage.k8s.io/v1" "storage_v1",
 }

@@ -15,6 +15,7 @@ mod qos;
 pub(crate) mod rbac;
 pub(crate) mod scheduling;
 mod service;
+pub(crate) mod stead;
 pub(crate) mod storage;
 #[cfg(test)]
 mod tests;

@@ -118,3 +118,27 @@ fn services_keep_what_they_were_given() {
     let made = prepared("", "services", json!({"spec": {"clusterIP": "None"}}), None, Part::Main);
     assert_eq!(made["spec"]["clusterIPs"], json!(["None"]));
 }
+
+#[test]
+fn policies() {
+    let (group, plural) = ("stead.io", "statefulsetpolicies");
+    let policy = |paused: bool, from: &str| {
+        json!({
+            "metadata": {"name": "web", "generation": 4, "uid": "u"},
+            "spec": {"statefulSetName": "web", "paused": paused},
+            "status": {"returnedFrom": from},
+        })
+    };
+    let made = prepared(group, plural, policy(false, "a"), None, Part::Main);
+    assert_eq!((&made["status"], &made["metadata"]["generation"]), (&Value::Null, &json!(1)));
+    let old = Some(policy(false, "a"));
+    let changed = prepared(group, plural, policy(true, "b"), old.clone(), Part::Main);
+    assert_eq!(changed["metadata"]["generation"], 5);
+    assert_eq!(changed["status"]["returnedFrom"], "a");
+    let told = prepared(group, plural, policy(true, "b"), old, Part::Status);
+    assert_eq!(told["metadata"]["generation"], 4);
+    assert_eq!(
+        (&told["spec"]["paused"], &told["status"]["returnedFrom"]),
+        (&json!(false), &json!("b"))
+    );
+}

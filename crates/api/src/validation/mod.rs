@@ -20,6 +20,7 @@ pub(crate) mod rbac;
 mod report;
 pub(crate) mod scheduling;
 mod selector;
+pub(crate) mod stead;
 pub(crate) mod storage;
 mod subresources;
 #[cfg(test)]

@@ -10,6 +10,7 @@ pub(crate) mod events;
 mod pod;
 pub(crate) mod rbac;
 pub(crate) mod scheduling;
+pub(crate) mod stead;
 pub(crate) mod storage;
 #[cfg(test)]
 mod tests;

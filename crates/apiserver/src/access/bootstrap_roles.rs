@@ -45,6 +45,7 @@ pub(super) const CLUSTER_ROLES: &[Named] = &[
             "write policy poddisruptionbudgets",
             "write networking.k8s.io networkpolicies,ingresses",
             "read,write coordination.k8s.io leases",
+            "write stead.io statefulsetpolicies",
         ],
     ),
     (
@@ -60,6 +61,7 @@ pub(super) const CLUSTER_ROLES: &[Named] = &[
             "read extensions daemonsets,daemonsets/status,deployments,deployments/scale,deployments/status,ingresses,ingresses/status,replicasets,replicasets/scale,replicasets/status,replicationcontrollers/scale,networkpolicies",
             "read policy poddisruptionbudgets,poddisruptionbudgets/status",
             "read networking.k8s.io networkpolicies,ingresses,ingresses/status",
+            "read stead.io statefulsetpolicies,statefulsetpolicies/status",
         ],
     ),
     (
@@ -487,6 +489,8 @@ pub(super) const CONTROLLERS: &[Named] = &[
             "create,get,list,watch core persistentvolumeclaims",
             "delete,update core persistentvolumeclaims",
             "update core pods/finalizers",
+            "read stead.io statefulsetpolicies",
+            "update stead.io statefulsetpolicies/status",
             "events",
         ],
     ),

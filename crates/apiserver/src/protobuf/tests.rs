@@ -107,6 +107,10 @@ fn every_message_of_the_table_is_in_the_table() {
 fn every_kind_can_be_sent() {
     for resource in api::resource::all() {
         let names = resource.names();
+        // Custom resources have no protobuf form upstream either.
+        if names.group == "stead.io" {
+            continue;
+        }
         let found = super::message_of(&names.api_version(), names.kind);
         assert!(found.is_some_and(|found| found.ends_with(names.kind)), "{names:?}");
     }

@@ -3,6 +3,7 @@
 mod apps;
 mod core;
 mod others;
+mod stead;
 
 use expect_test::Expect;
 use serde_json::{Value, json};
