@@ -30,10 +30,20 @@ pub trait Controller: Send + Sync + 'static {
     /// The decision.
     fn reconcile(&self, view: &Self::View) -> Plan;
 
-    /// Called after a plan was carried out, in whole or not; most have nothing to do then.
-    fn carried_out(&self, key: &Key, plan: &Plan, whole: bool) {
-        let _: (&Key, &Plan, bool) = (key, plan, whole);
+    /// Called after a plan was carried out, in whole or until something `failed`; most have nothing
+    /// to do then.
+    fn carried_out(&self, key: &Key, plan: &Plan, failed: Option<&Failed>) {
+        let _: (&Key, &Plan, Option<&Failed>) = (key, plan, failed);
     }
+}
+
+/// Why a plan was not carried out in whole: its first write that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// The error's words.
+    pub error: String,
+    /// Someone else was faster, which says nothing about the write itself.
+    pub race: bool,
 }
 
 /// A controller whose type of view is forgotten.
@@ -41,7 +51,7 @@ pub(crate) trait Control: Send + Sync {
     fn name(&self) -> &'static str;
     fn component(&self) -> &'static str;
     fn decide(&self, key: &Key, caches: &Caches, now: Timestamp) -> Option<Plan>;
-    fn carried_out(&self, key: &Key, plan: &Plan, whole: bool);
+    fn carried_out(&self, key: &Key, plan: &Plan, failed: Option<&Failed>);
 }
 
 impl<C: Controller> Control for C {
@@ -57,7 +67,7 @@ impl<C: Controller> Control for C {
         self.view(key, caches, now).map(|view| self.reconcile(&view))
     }
 
-    fn carried_out(&self, key: &Key, plan: &Plan, whole: bool) {
-        Controller::carried_out(self, key, plan, whole);
+    fn carried_out(&self, key: &Key, plan: &Plan, failed: Option<&Failed>) {
+        Controller::carried_out(self, key, plan, failed);
     }
 }

@@ -22,7 +22,7 @@ mod run;
 mod start;
 
 pub use caches::{Caches, Wakes};
-pub use controller::Controller;
+pub use controller::{Controller, Failed};
 pub use start::{CACHES_CLIENT, Dns, Handle, Manager, Options, SCHEDULER_CLIENT, identity};
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use tokio::{
 use crate::{
     caches::Caches,
     carry_out::{Carried, Hands},
-    controller::Control,
+    controller::{Control, Failed},
     queue::Queue,
     recorder::Recorder,
 };
@@ -103,7 +103,11 @@ async fn turn(
     say(room.control.name(), &key, &plan);
     let hands = Hands { writer: &room.writer, recorder: &room.recorder, caches: &room.caches };
     let carried = hands.carry_out(&plan).await;
-    room.control.carried_out(&key, &plan, carried.failure.is_none());
+    let failed = carried
+        .failure
+        .as_ref()
+        .map(|(_, failure)| Failed { error: failure.to_string(), race: failure.is_race() });
+    room.control.carried_out(&key, &plan, failed.as_ref());
     // The worker is free for other keys; this one waits until its own writes show.
     drop(worker);
     let Carried { expectations, failure } = carried;

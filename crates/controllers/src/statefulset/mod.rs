@@ -7,7 +7,8 @@
 //!
 //! `view` says what a pod is to its set (ordinal, health); `revision` names templates; `identity`
 //! builds pods; `claims` builds claims and says who owns them; `adopt` takes in and lets go;
-//! `plan` puts the rules in order; `status` counts.
+//! `plan` puts the rules in order; `status` counts; `reasons` says what is the matter with a pod, and
+//! `conditions` tells it on the set.
 //! `judge` holds the promises apart from the code that keeps them; debug builds ask it every time.
 //!
 //! Source of every rule: kubernetes v1.36 `pkg/controller/statefulset`; where stead departs from
@@ -15,11 +16,13 @@
 
 mod adopt;
 mod claims;
+mod conditions;
 mod go_json;
 mod identity;
 #[cfg(any(test, debug_assertions))]
 mod judge;
 mod plan;
+mod reasons;
 mod revision;
 mod status;
 #[cfg(test)]
@@ -29,4 +32,4 @@ mod view;
 pub use identity::{claim_name, member_ordinal, pod_name};
 pub use plan::reconcile;
 pub use revision::{data as revision_data, hash as revision_hash};
-pub use view::{Health, Options, View};
+pub use view::{Health, Options, Refused, View};

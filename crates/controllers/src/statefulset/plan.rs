@@ -9,7 +9,9 @@ use std::{
 use api::k8s::{api::core::v1::Pod, apimachinery::pkg::util::intstr::IntOrString};
 
 use super::{
-    adopt, claims, identity,
+    adopt, claims,
+    conditions::{self, Facts},
+    identity,
     revision::{self, Revisions},
     status,
     view::{Health, View, broken, controller_of, revision_of, terminating},
@@ -109,7 +111,15 @@ impl<'a> Turn<'a> {
         }
         let pods: Vec<&Pod> =
             self.replicas.values().chain(self.condemned.values()).copied().collect();
-        let counts = status::count(self.view, &self.revisions, &pods, self.replaced);
+        let mut counts = status::count(self.view, &self.revisions, &pods, self.replaced);
+        let facts = Facts {
+            view: self.view,
+            revisions: &self.revisions,
+            replicas: &self.replicas,
+            condemned: &self.condemned,
+            waits: &self.plan.waits,
+        };
+        counts.conditions = conditions::of(&facts, self.view.set.status.as_ref());
         self.group += 1;
         if let Some(mut action) = status::write(self.view, counts) {
             // A status never names a revision that could not be made.

@@ -35,7 +35,7 @@ pub(super) fn count(
         current_revision: Some(current),
         update_revision: Some(update),
         collision_count: Some(revisions.collisions),
-        // Departs from upstream (T7): what others wrote here stays.
+        // Departs from upstream (T7): what others wrote here stays, and ours are put beside.
         conditions: view.set.status.as_ref().and_then(|status| status.conditions.clone()),
     };
     if complete(view, &status) {
@@ -54,13 +54,13 @@ fn complete(view: &View, status: &StatefulSetStatus) -> bool {
     all(Some(status.replicas)) && all(status.updated_replicas) && all(status.available_replicas)
 }
 
-/// The write, if anything that matters differs (T6).
+/// The write, if anything that matters differs (T6), conditions among it.
 ///
 /// A count that is absent is 0: other API servers leave zeros out.
 pub(super) fn write(view: &View, mut status: StatefulSetStatus) -> Option<Action> {
     let old = view.set.status.clone().unwrap_or_default();
     status.observed_generation = status.observed_generation.max(old.observed_generation);
-    if weighed(&status) == weighed(&old) {
+    if weighed(&status) == weighed(&old) && status.conditions == old.conditions {
         return None;
     }
     let mut object = (*view.set).clone();

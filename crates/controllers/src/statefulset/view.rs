@@ -26,10 +26,21 @@ pub struct View {
     /// Revisions of its namespace: its own, ownerless ones that match its selector, and all named
     /// `<set>-…`.
     pub revisions: Vec<Arc<ControllerRevision>>,
+    /// What the API server last refused this set, if its last plan failed on that.
+    pub refused: Option<Refused>,
     /// The one clock reading of this decision.
     pub now: Timestamp,
     /// How this controller is set up.
     pub options: Options,
+}
+
+/// A write that failed: what was said, and since when it is said again and again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// The API server's words.
+    pub error: String,
+    /// When this error was seen first.
+    pub since: Timestamp,
 }
 
 /// What whoever runs the controller may choose.

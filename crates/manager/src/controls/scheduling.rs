@@ -29,7 +29,7 @@ use scheduler::{
 use serde_json::json;
 
 use super::{name, namespace};
-use crate::{Caches, Controller, Wakes, start::SCHEDULER_CLIENT};
+use crate::{Caches, Controller, Failed, Wakes, start::SCHEDULER_CLIENT};
 
 /// Index of volumes: their class.
 const CLASS: &str = "class";
@@ -143,8 +143,8 @@ impl Controller for Scheduling {
         }
     }
 
-    fn carried_out(&self, key: &Key, plan: &Plan, whole: bool) {
-        if whole {
+    fn carried_out(&self, key: &Key, plan: &Plan, failed: Option<&Failed>) {
+        if failed.is_none() {
             return;
         }
         let mut state = self.lock();

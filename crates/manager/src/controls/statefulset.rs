@@ -2,14 +2,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use api::selector::Labels;
 use client::{Cache, Key};
 use controllers::{
-    Plan,
-    statefulset::{self, Options, View},
+    Action, Plan, Verb,
+    statefulset::{self, Options, Refused, View},
 };
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -21,7 +21,7 @@ use k8s_openapi::{
 };
 
 use super::{controller_of, name, namespace};
-use crate::{Caches, Controller, Wakes};
+use crate::{Caches, Controller, Failed, Wakes};
 
 /// Index of revisions: the namespace of those without a controller.
 const OWNERLESS: &str = "ownerless";
@@ -29,11 +29,13 @@ const OWNERLESS: &str = "ownerless";
 pub(super) struct Sets {
     options: Options,
     sets: OnceLock<Cache<StatefulSet>>,
+    /// What was last refused to each set, and since when, once that was looked at.
+    refused: Mutex<BTreeMap<Key, (String, Option<Timestamp>)>>,
 }
 
 impl Sets {
     pub(super) fn new(options: Options) -> Self {
-        Self { options, sets: OnceLock::new() }
+        Self { options, sets: OnceLock::new(), refused: Mutex::default() }
     }
 
     /// The sets whose pods or claims could have this name: every part of it between dashes, as
@@ -50,6 +52,12 @@ impl Sets {
             .filter(|set| sets.get(namespace(meta), set).is_some())
             .map(|set| Key::new(namespace(meta), set))
             .collect()
+    }
+
+    fn refused(&self, key: &Key, now: Timestamp) -> Option<Refused> {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let (error, since) = refused.get_mut(key)?;
+        Some(Refused { error: error.clone(), since: *since.get_or_insert(now) })
     }
 
     fn pod_concerns(&self, pod: &Pod) -> Vec<Key> {
@@ -95,7 +103,10 @@ impl Controller for Sets {
     }
 
     fn view(&self, key: &Key, caches: &Caches, now: Timestamp) -> Option<View> {
-        let set = caches.of::<StatefulSet>().get(&key.namespace, &key.name)?;
+        let Some(set) = caches.of::<StatefulSet>().get(&key.namespace, &key.name) else {
+            self.refused.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+            return None;
+        };
         let uid = set.metadata.uid.as_deref().unwrap_or_default();
         let (space, prefix) = (key.namespace.as_str(), format!("{}-", key.name));
         let pods = caches.of::<Pod>();
@@ -114,11 +125,31 @@ impl Controller for Sets {
                 claims.insert(name(&claim.metadata).to_owned(), claim);
             }
         }
-        Some(View { set, pods, claims, revisions, now, options: self.options })
+        let refused = self.refused(key, now);
+        Some(View { set, pods, claims, revisions, refused, now, options: self.options })
     }
 
     fn reconcile(&self, view: &View) -> Plan {
         statefulset::reconcile(view)
+    }
+
+    /// Keeps what the API server says to a pod or claim that it does not let in.
+    fn carried_out(&self, key: &Key, plan: &Plan, failed: Option<&Failed>) {
+        let makes = |action: &Action| match &action.verb {
+            Verb::Create(object) => matches!(object.kind(), "Pod" | "PersistentVolumeClaim"),
+            _ => false,
+        };
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        match failed {
+            None => drop(refused.remove(key)),
+            Some(failed) if failed.race || !plan.actions.iter().any(makes) => (),
+            Some(failed) => {
+                let same = refused.get(key).is_some_and(|(error, _)| *error == failed.error);
+                if !same {
+                    refused.insert(key.clone(), (failed.error.clone(), None));
+                }
+            }
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use api::k8s::{
     api::{
-        apps::v1::{StatefulSet, StatefulSetStatus},
+        apps::v1::{StatefulSet, StatefulSetCondition, StatefulSetStatus},
         core::v1::Pod,
     },
     apimachinery::pkg::{apis::meta::v1::OwnerReference, util::intstr::IntOrString},
@@ -180,4 +180,12 @@ pub(super) fn controller(owners: Option<&[OwnerReference]>) -> Option<&str> {
 pub(super) fn revision(pod: &Pod) -> &str {
     let labels = pod.metadata.labels.as_ref();
     labels.and_then(|labels| labels.get("controller-revision-hash")).map_or("", String::as_str)
+}
+
+/// The status's condition of this type.
+pub(super) fn said<'a>(
+    status: &'a StatefulSetStatus,
+    kind: &str,
+) -> Option<&'a StatefulSetCondition> {
+    status.conditions.iter().flatten().find(|condition| condition.type_ == kind)
 }

@@ -12,7 +12,7 @@ use api::k8s::{
     apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
 
-use self::case::{Case, Seen, controller, ordinal, revision};
+use self::case::{Case, Seen, controller, ordinal, revision, said};
 use super::View;
 use crate::{Plan, Verb, Wait};
 
@@ -47,9 +47,14 @@ pub(super) enum Promise {
     ConvergedRests,
     /// The status counts what is there, and keeps the conditions of others.
     StatusBounds,
+    /// The set's conditions say what its pods are, and name the one that is not well.
+    Conditions,
     /// Actions stand in the order of their groups, and a plan is bounded.
     Orderly,
 }
+
+/// The conditions that are the controller's own.
+const OWN_CONDITIONS: [&str; 3] = ["Available", "Progressing", "ReplicaFailure"];
 
 /// Pods created and deleted by one plan at the most.
 const MOVES_MAX: usize = 500;
@@ -57,7 +62,7 @@ const MOVES_MAX: usize = 500;
 /// The promises that this plan breaks.
 pub(super) fn broken_promises(view: &View, plan: &Plan) -> Vec<Promise> {
     let case = Case::new(view, plan);
-    let checks: [(Promise, bool); 15] = [
+    let checks: [(Promise, bool); 16] = [
         (Promise::OnePodPerName, case.one_pod_per_name()),
         (Promise::Ascending, case.ascending()),
         (Promise::Descending, case.descending()),
@@ -72,6 +77,7 @@ pub(super) fn broken_promises(view: &View, plan: &Plan) -> Vec<Promise> {
         (Promise::SaysWhy, case.says_why()),
         (Promise::ConvergedRests, case.converged_rests()),
         (Promise::StatusBounds, case.status_bounds()),
+        (Promise::Conditions, case.conditions_tell()),
         (Promise::Orderly, case.orderly()),
     ];
     checks.into_iter().filter(|(_, kept)| !kept).map(|(promise, _)| promise).collect()
@@ -310,7 +316,11 @@ impl Case<'_> {
             && full(status.updated_replicas)
             && full(status.current_replicas)
             && status.current_revision == status.update_revision
-            && status.update_revision.as_ref().is_some_and(|name| !name.is_empty());
+            && status.update_revision.as_ref().is_some_and(|name| !name.is_empty())
+            && said(status, "Available").is_some_and(|one| one.status == "True")
+            && said(status, "ReplicaFailure").is_none()
+            && said(status, "Progressing").and_then(|one| one.reason.as_deref())
+                == Some("Complete");
         let labels = |(ordinal, seen): (&i64, &Seen<'_>)| {
             let labels = seen.pod.metadata.labels.as_ref();
             let index = labels.and_then(|all| all.get("apps.kubernetes.io/pod-index"));
@@ -341,6 +351,7 @@ impl Case<'_> {
             .conditions
             .iter()
             .flatten()
+            .filter(|one| !OWN_CONDITIONS.contains(&one.type_.as_str()))
             .all(|one| status.conditions.iter().flatten().any(|kept| kept == one));
         within(Some(status.replicas), pods)
             && within(status.ready_replicas, status.replicas)
@@ -349,6 +360,43 @@ impl Case<'_> {
             && within(status.updated_replicas, status.replicas)
             && status.observed_generation >= old.observed_generation
             && conditions
+    }
+
+    fn conditions_tell(&self) -> bool {
+        let old = self.set.status.as_ref();
+        let known = old.filter(|old| said(old, "Available").is_some());
+        let Some(status) = self.status.or(known) else { return true };
+        if self.set.metadata.deletion_timestamp.is_some() {
+            return true;
+        }
+        let (Some(available), Some(_)) = (said(status, "Available"), said(status, "Progressing"))
+        else {
+            return false;
+        };
+        let set = self.set.metadata.name.as_deref().unwrap_or_default();
+        let message = available.message.as_deref().unwrap_or_default();
+        let names = |ordinal: i64| {
+            let name = format!("pod {set}-{ordinal} ");
+            message.contains(&name)
+        };
+        let honest = match self.all_up() {
+            true => available.status == "True",
+            false => {
+                let mut down = self.wanted.clone().filter(|ordinal| !self.up(*ordinal));
+                available.status == "False" && down.any(names)
+            }
+        };
+        let steady = OWN_CONDITIONS.iter().all(|kind| {
+            let before = old.and_then(|old| said(old, kind));
+            match (before, said(status, kind)) {
+                (Some(before), Some(now)) if before.status == now.status => {
+                    before.last_transition_time == now.last_transition_time
+                }
+                (_, Some(now)) => now.last_transition_time.is_some(),
+                (_, None) => *kind == "ReplicaFailure",
+            }
+        });
+        honest && steady
     }
 
     fn orderly(&self) -> bool {

@@ -67,7 +67,12 @@ pub(super) fn check_failures(rows: &str) {
 /// Each row `CASE => STATUS`: `replicas/ready/available current+updated@from>to`, as written.
 #[track_caller]
 pub(super) fn check_status(rows: &str) {
-    compare(rows, |case| status(&reconcile(&view(case))).unwrap_or_else(|| "as it was".to_owned()));
+    compare(rows, |case| {
+        let view = view(case);
+        let text = status(&reconcile(&view)).unwrap_or_else(|| "as it was".to_owned());
+        // Conditions have rows of their own.
+        if Some(&text) == line(&view.set).as_ref() { "as it was".to_owned() } else { text }
+    });
 }
 
 #[track_caller]
@@ -146,13 +151,21 @@ fn owners(claim: &PersistentVolumeClaim) -> String {
 
 /// The status as `check_status` prints it.
 pub(super) fn status(plan: &Plan) -> Option<String> {
-    let written = plan.actions.iter().find_map(|action| match &action.verb {
+    line(written(plan)?)
+}
+
+/// The set as the plan writes its status.
+pub(super) fn written(plan: &Plan) -> Option<&StatefulSet> {
+    plan.actions.iter().find_map(|action| match &action.verb {
         Verb::Update { object, subresource: Some("status") } => {
             object.as_any().downcast_ref::<StatefulSet>()
         }
         _ => None,
-    });
-    let status = written?.status.as_ref()?;
+    })
+}
+
+fn line(set: &StatefulSet) -> Option<String> {
+    let status = set.status.as_ref()?;
     let name = |name: &Option<String>| {
         let name = name.clone().unwrap_or_default();
         ["a", "b", "c"].into_iter().find(|tag| revision_name(tag) == name).unwrap_or("?")
@@ -160,10 +173,10 @@ pub(super) fn status(plan: &Plan) -> Option<String> {
     Some(format!(
         "{}/{}/{} {}+{}@{}>{}",
         status.replicas,
-        status.ready_replicas?,
-        status.available_replicas?,
-        status.current_replicas?,
-        status.updated_replicas?,
+        status.ready_replicas.unwrap_or(0),
+        status.available_replicas.unwrap_or(0),
+        status.current_replicas.unwrap_or(0),
+        status.updated_replicas.unwrap_or(0),
         name(&status.current_revision),
         name(&status.update_revision),
     ))
@@ -332,7 +345,7 @@ pub(super) fn view(case: &str) -> View {
     for word in &words {
         let (key, value) = word.split_once('=').unwrap_or((word, ""));
         match key {
-            "from" | "had" | "unrevised" => (),
+            "from" | "had" | "unrevised" | "told" => (),
             "gateless" => options.max_unavailable = false,
             "deleting" => {
                 set.metadata.deletion_timestamp = serde_json::from_value(json!(NOW)).unwrap()
@@ -370,14 +383,44 @@ pub(super) fn view(case: &str) -> View {
         let claim = claim(ordinal.parse().unwrap(), state);
         (claim.metadata.name.clone().unwrap(), Arc::new(claim))
     });
-    View {
+    let mut view = View {
         set: Arc::new(set),
         pods: pods.collect(),
         claims: claims.collect(),
         revisions: revisions.filter(|_| !words.contains(&"unrevised")).collect(),
+        refused: None,
         now: NOW.parse().unwrap(),
         options,
+    };
+    if words.contains(&"told") {
+        tell(&mut view);
     }
+    view
+}
+
+/// Gives the set the conditions that its plan would write.
+pub(super) fn tell(view: &mut View) {
+    let plan = reconcile(view);
+    let conditions = written(&plan).and_then(|set| set.status.clone()?.conditions);
+    Arc::make_mut(&mut view.set).status.as_mut().unwrap().conditions = conditions;
+}
+
+/// Each row `CASE => CONDITIONS`: those that are the controller's, as the set then has them.
+#[track_caller]
+pub(super) fn check_conditions(rows: &str) {
+    compare(rows, |case| {
+        let view = view(case);
+        let plan = reconcile(&view);
+        let set = written(&plan).unwrap_or(&view.set);
+        let conditions = set.status.as_ref().unwrap().conditions.iter().flatten();
+        let lines = conditions.map(|condition| {
+            let text = |text: &Option<String>| text.clone().unwrap_or_default();
+            let (reason, message) = (text(&condition.reason), text(&condition.message));
+            format!("{} {} {reason}: {message}", condition.type_, condition.status)
+        });
+        let text = lines.collect::<Vec<_>>().join(" | ");
+        ["a", "b", "c"].iter().fold(text, |text, tag| text.replace(&revision_name(tag), tag))
+    });
 }
 
 /// One word about the set's spec.

@@ -2,6 +2,7 @@
 
 mod case;
 mod claims;
+mod conditions;
 mod conformance;
 mod exhaustive;
 mod identity;

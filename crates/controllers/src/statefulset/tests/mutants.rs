@@ -4,7 +4,13 @@
 
 use std::sync::Arc;
 
-use api::k8s::{api::core::v1::Pod, apimachinery::pkg::util::intstr::IntOrString};
+use api::k8s::{
+    api::{
+        apps::v1::{StatefulSet, StatefulSetCondition},
+        core::v1::Pod,
+    },
+    apimachinery::pkg::util::intstr::IntOrString,
+};
 
 use super::{
     super::{
@@ -27,7 +33,7 @@ fn caught(name: &str, case: &str, mutant: impl Fn(&View) -> Plan, promise: Promi
 }
 
 /// A planner to which the set looks otherwise.
-fn set_seems(change: impl Fn(&mut api::k8s::api::apps::v1::StatefulSet)) -> impl Fn(&View) -> Plan {
+fn set_seems(change: impl Fn(&mut StatefulSet)) -> impl Fn(&View) -> Plan {
     move |truth| {
         let mut lie = truth.clone();
         change(Arc::make_mut(&mut lie.set));
@@ -284,7 +290,7 @@ fn mutants_of_words_are_caught() {
     );
     caught(
         "writes what is written",
-        "1@a counts=1/1/1/1/1 | 0:ok@a",
+        "1@a counts=1/1/1/1/1 told | 0:ok@a",
         set_seems(|set| {
             set.status.as_mut().unwrap().replicas = 7;
         }),
@@ -296,8 +302,7 @@ fn mutants_of_words_are_caught() {
         spoilt(|truth, plan| {
             for action in &mut plan.actions {
                 if let Verb::Update { object, .. } = &mut action.verb
-                    && let Some(set) =
-                        object.as_any_mut().downcast_mut::<api::k8s::api::apps::v1::StatefulSet>()
+                    && let Some(set) = object.as_any_mut().downcast_mut::<StatefulSet>()
                 {
                     set.status.as_mut().unwrap().replicas =
                         truth.set.spec.as_ref().unwrap().replicas.unwrap();
@@ -305,6 +310,34 @@ fn mutants_of_words_are_caught() {
             }
         }),
         Promise::StatusBounds,
+    );
+    let condition = |plan: &mut Plan, change: &dyn Fn(&mut StatefulSetCondition)| {
+        for action in &mut plan.actions {
+            if let Verb::Update { object, .. } = &mut action.verb
+                && let Some(set) = object.as_any_mut().downcast_mut::<StatefulSet>()
+            {
+                let conditions = set.status.as_mut().unwrap().conditions.as_mut();
+                conditions.unwrap().iter_mut().for_each(change);
+            }
+        }
+    };
+    caught(
+        "takes ready for available",
+        "2@a min=10 | 0:ok@a 1:new@a",
+        spoilt(|_, plan| condition(plan, &|one| one.status = "True".to_owned())),
+        Promise::Conditions,
+    );
+    caught(
+        "names no pod",
+        "2@a | 0:ok@a 1:unready@a",
+        spoilt(|_, plan| condition(plan, &|one| one.message = Some("wait".to_owned()))),
+        Promise::Conditions,
+    );
+    caught(
+        "says since when anew each time",
+        "2@a told | 0:ok@a",
+        spoilt(|_, plan| condition(plan, &|one| one.last_transition_time = None)),
+        Promise::Conditions,
     );
     caught(
         "puts the pod before its claims",
