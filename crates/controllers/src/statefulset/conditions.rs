@@ -73,7 +73,7 @@ fn put(all: &mut Vec<StatefulSetCondition>, kind: &str, said: Option<Said>, now:
         status: said.status.to_owned(),
         reason: Some(said.reason),
         message: Some(said.message),
-        last_transition_time: Some(kept.unwrap_or(Time(whole(now)))),
+        last_transition_time: Some(kept.unwrap_or_else(|| Time(whole(now)))),
     };
     match place {
         Some(at) => all[at] = condition,
