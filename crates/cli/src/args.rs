@@ -7,6 +7,8 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
+use crate::controller::Controller;
+
 /// A Kubernetes for StatefulSets in one binary.
 #[derive(Debug, Parser)]
 #[command(name = "stead", version, about, max_term_width = 100)]
@@ -31,6 +33,8 @@ pub enum Verb {
     Demo(Demo),
     /// Import, list or remove container images.
     Image(Image),
+    /// Run only the StatefulSet controller, against any cluster whose own is off.
+    Controller(Controller),
     /// Write everything the API holds to a file, while the cluster runs.
     Backup(BackupFile),
     /// Make the API hold what a backup holds, while the cluster runs.
@@ -89,6 +93,15 @@ pub struct Up {
     /// Name of this node [default: this machine's].
     #[arg(long)]
     pub node_name: Option<String>,
+    /// Controllers to enable: `*` all, `foo` the one named foo; `-foo` disables it.
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        default_value = "*",
+        allow_hyphen_values = true
+    )]
+    pub controllers: Vec<String>,
 }
 
 /// Flags of `stead down`.
@@ -266,6 +279,9 @@ mod tests {
             ("stead up --node-port-range 9-3", "is no range such as 30000-32767"),
             ("stead up --name Big_Name", "lower-case letters"),
             ("stead image import", "required"),
+            ("stead controller --leader-elect-lease-duration 15", "is no duration such as 15s"),
+            ("stead controller --feature-gates=Nope=true", "unrecognized feature gate: Nope"),
+            ("stead controller --concurrent-statefulset-syncs 0", "at least 1"),
         ] {
             let error = Args::try_parse_from(line.split(' ')).unwrap_err().to_string();
             assert!(error.contains(said), "{line}: {error}");

@@ -8,6 +8,7 @@
 
 pub mod args;
 pub mod backup;
+pub mod controller;
 pub mod demo;
 pub mod image;
 pub mod instance;

@@ -7,7 +7,10 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     pin::pin,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -16,6 +19,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::watcher::{self, Event};
 use tokio::sync::Notify;
 
+use self::fault::{chain, is_absent};
 use crate::{
     BackOff,
     key::{Concerns, Expectation, Index, Key, Wake, version_of},
@@ -23,7 +27,7 @@ use crate::{
 
 /// Between the first failure of a watch and the next attempt; doubles up to [`LAST_RETRY`].
 const FIRST_RETRY: Duration = Duration::from_millis(100);
-/// A server that is down for long is asked twice a minute.
+/// A server that is down for long is asked twice a minute, and so is one that lacks a kind.
 const LAST_RETRY: Duration = Duration::from_secs(30);
 
 /// A cache whose type of object is forgotten.
@@ -96,6 +100,8 @@ struct Shared<K> {
     state: RwLock<State<K>>,
     subscribers: Mutex<Vec<Subscriber<K>>>,
     trim: Option<fn(&mut K)>,
+    /// Whether a server that does not know the kind is as good as one without objects of it.
+    may_be_absent: AtomicBool,
     changed: Notify,
 }
 
@@ -146,6 +152,7 @@ where
                 state: RwLock::new(state),
                 subscribers: Mutex::new(Vec::new()),
                 trim,
+                may_be_absent: AtomicBool::new(false),
                 changed: Notify::new(),
             }),
         }
@@ -228,6 +235,12 @@ where
         self.shared.subscribers.lock().unwrap_or_else(PoisonError::into_inner).push(subscriber);
     }
 
+    /// A server that does not serve this kind (404) has no objects of it, and may serve it later:
+    /// the cache is empty and synced then, and the server is asked again twice a minute.
+    pub fn may_be_absent(&self) {
+        self.shared.may_be_absent.store(true, Ordering::Relaxed);
+    }
+
     /// Follows a watch for as long as it is polled; errors are retried with back-off.
     ///
     /// The stream is kube's [`watcher`], which lists, watches, resumes and lists anew after 410.
@@ -239,13 +252,27 @@ where
     ) {
         let mut stream = pin!(stream);
         let mut back_off = BackOff::new(FIRST_RETRY, LAST_RETRY, seed);
+        let mut absent = false;
         while let Some(event) = stream.next().await {
             match event {
                 Ok(event) => {
                     if !matches!(event, Event::Init) {
                         back_off.succeeded();
+                        if std::mem::take(&mut absent) {
+                            tracing::info!(what, "the API serves this kind now");
+                        }
                     }
                     self.apply(event);
+                }
+                Err(error)
+                    if is_absent(&error) && self.shared.may_be_absent.load(Ordering::Relaxed) =>
+                {
+                    if !std::mem::replace(&mut absent, true) {
+                        tracing::info!(what, "the API does not serve this kind; going on without");
+                    }
+                    self.apply(Event::Init);
+                    self.apply(Event::InitDone);
+                    tokio::time::sleep(LAST_RETRY).await;
                 }
                 Err(error) => {
                     let wait = back_off.failed();
@@ -395,21 +422,6 @@ fn enter(index: &mut BTreeMap<String, BTreeSet<Key>>, value: String, key: &Key, 
     }
 }
 
-/// An error with its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.contains(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        cause = error.source();
-    }
-    text
-}
-
 impl<K> AnyCache for Cache<K>
 where
     K: kube::Resource + Send + Sync + 'static,
@@ -468,5 +480,6 @@ where
     }
 }
 
+mod fault;
 #[cfg(test)]
 mod tests;

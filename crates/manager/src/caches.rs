@@ -32,7 +32,26 @@ struct Followed {
 }
 
 type Follow =
-    Box<dyn Fn(kube::Client, u64) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+    Box<dyn Fn(kube::Client, u64, Lists) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+
+/// How caches get the objects that are there when they begin.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Lists {
+    /// In the watch itself: cheaper, and never older than what was written before.
+    #[default]
+    Streamed,
+    /// In pages of a list, which servers of every version have.
+    Paged,
+}
+
+impl Lists {
+    fn watcher(self) -> watcher::Config {
+        match self {
+            Lists::Streamed => watcher::Config::default().streaming_lists(),
+            Lists::Paged => watcher::Config::default(),
+        }
+    }
+}
 
 impl fmt::Debug for Caches {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -72,9 +91,10 @@ impl Caches {
         &self,
         client: &kube::Client,
         seed: u64,
+        lists: Lists,
     ) -> Vec<Pin<Box<dyn Future<Output = ()> + Send>>> {
         let watches = self.named.values().zip(seed..);
-        watches.map(|(followed, seed)| (followed.follow)(client.clone(), seed)).collect()
+        watches.map(|(followed, seed)| (followed.follow)(client.clone(), seed, lists)).collect()
     }
 
     fn add<K>(&mut self) -> Cache<K>
@@ -89,9 +109,9 @@ impl Caches {
         let names = resource.names();
         let follow: Follow = {
             let cache = cache.clone();
-            Box::new(move |client, seed| {
+            Box::new(move |client, seed, lists| {
                 let cache = cache.clone();
-                let stream = watcher(Api::<K>::all(client), watching());
+                let stream = watcher(Api::<K>::all(client), lists.watcher());
                 Box::pin(async move { cache.follow(names.plural, seed, stream).await })
             })
         };
@@ -114,9 +134,10 @@ impl Caches {
             let kind = ApiResource::from_gvk_with_plural(&kind, names.plural);
             let follow: Follow = {
                 let cache = cache.clone();
-                Box::new(move |client, seed| {
+                Box::new(move |client, seed, lists| {
                     let cache = cache.clone();
-                    let stream = watcher(Api::<DynamicObject>::all_with(client, &kind), watching());
+                    let all = Api::<DynamicObject>::all_with(client, &kind);
+                    let stream = watcher(all, lists.watcher());
                     Box::pin(async move { cache.follow(names.plural, seed, stream).await })
                 })
             };
@@ -124,10 +145,6 @@ impl Caches {
             self.named.insert((names.group, names.kind), Followed { resource, cache, follow });
         }
     }
-}
-
-fn watching() -> watcher::Config {
-    watcher::Config::default().streaming_lists()
 }
 
 /// Which keys a change of metadata concerns, in a cache of whatever kind.
@@ -172,6 +189,18 @@ impl Wakes<'_> {
     {
         let cache = self.caches.add();
         cache.add_index(index);
+        cache
+    }
+
+    /// Reads this kind where the API serves it, and goes on without where it does not.
+    ///
+    /// The kind's cache is then empty; it fills when the API serves the kind later.
+    pub fn reads_if_served<K>(&mut self) -> Cache<K>
+    where
+        K: kube::Resource<DynamicType = ()> + Typed,
+    {
+        let cache = self.caches.add();
+        cache.may_be_absent();
         cache
     }
 

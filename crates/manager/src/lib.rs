@@ -16,13 +16,18 @@ mod caches;
 mod carry_out;
 mod controller;
 mod controls;
+mod election;
+mod names;
 mod queue;
 mod recorder;
 mod run;
 mod start;
 
-pub use caches::{Caches, Wakes};
+pub use caches::{Caches, Lists, Wakes};
 pub use controller::{Controller, Failed};
+pub use election::{Election, Elector, Lost};
+pub use names::{NoSuchController, STATEFULSET, enabled};
+pub use queue::Figures;
 pub use start::{CACHES_CLIENT, Dns, Handle, Manager, Options, SCHEDULER_CLIENT, identity};
 
 #[cfg(test)]

@@ -18,6 +18,17 @@ const RETRY_EVERY: Duration = Duration::from_millis(100);
 /// … after the first hundred (spec Y13).
 const RETRY_BURST: u32 = 100;
 
+/// What a queue has to do, and has had to do since it began.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Keys that are ready and not yet worked on.
+    pub depth: usize,
+    /// Keys that were put in.
+    pub adds: u64,
+    /// Keys that were put in because their work failed.
+    pub retries: u64,
+}
+
 /// The queue of one controller.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
@@ -37,13 +48,17 @@ struct State {
     failures: BTreeMap<Key, u32>,
     /// When the bucket of retries is full again.
     retries_full_at: Option<Instant>,
+    adds: u64,
+    retries: u64,
 }
 
 impl Queue {
     /// The key shall be looked at.
     pub(crate) fn add(&self, key: Key) {
         let mut state = self.lock();
-        if state.wanted.insert(key.clone()) && !state.working.contains(&key) {
+        let is_new = state.wanted.insert(key.clone());
+        state.adds += u64::from(is_new);
+        if is_new && !state.working.contains(&key) {
             state.ready.push_back(key);
             drop(state);
             self.changed.notify_one();
@@ -112,6 +127,7 @@ impl Queue {
         *failures = failures.saturating_add(1);
         let own = FIRST_RETRY.checked_mul(factor).map_or(LAST_RETRY, |wait| wait.min(LAST_RETRY));
         let wait = own.max(state.retry_slot(Instant::now()));
+        state.retries += 1;
         drop(state);
         self.add_after(key.clone(), wait);
         wait
@@ -123,6 +139,12 @@ impl Queue {
         state.ready.is_empty() && state.working.is_empty()
     }
 
+    /// What there is and was to do.
+    pub(crate) fn figures(&self) -> Figures {
+        let state = self.lock();
+        Figures { depth: state.ready.len(), adds: state.adds, retries: state.retries }
+    }
+
     /// A ready key, or when the next one is due.
     fn take(&self, now: Instant) -> Result<Key, Option<Instant>> {
         let mut state = self.lock();
@@ -131,7 +153,9 @@ impl Queue {
             && let Some((_, key)) = state.later.pop_first()
         {
             state.due.remove(&key);
-            if state.wanted.insert(key.clone()) && !state.working.contains(&key) {
+            let is_new = state.wanted.insert(key.clone());
+            state.adds += u64::from(is_new);
+            if is_new && !state.working.contains(&key) {
                 state.ready.push_back(key);
             }
         }

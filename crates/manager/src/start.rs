@@ -12,10 +12,10 @@ use jiff::Timestamp;
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
-    caches::{AnyConcerns, Caches, Then, Wakes, subscribe_all},
+    caches::{AnyConcerns, Caches, Lists, Then, Wakes, subscribe_all},
     controller::{Control, Controller},
     controls,
-    queue::Queue,
+    queue::{Figures, Queue},
     recorder::Recorder,
     run::{Room, run},
 };
@@ -70,6 +70,8 @@ pub struct Options {
     pub dns: Option<Dns>,
     /// Only these controllers, by name; `None` runs all, the scheduler included.
     pub only: Option<Vec<&'static str>>,
+    /// How caches begin.
+    pub lists: Lists,
 }
 
 impl Options {
@@ -86,6 +88,7 @@ impl Options {
             pods: PodNetwork { base: Ipv4Addr::new(10, 244, 0, 0), prefix: 16, node_prefix: 24 },
             dns: None,
             only: None,
+            lists: Lists::default(),
         }
     }
 }
@@ -131,6 +134,19 @@ impl Handle {
         for (_, cache) in self.caches.all() {
             cache.synced().await;
         }
+    }
+
+    /// The kinds whose first list is not complete yet; nothing is written before all are.
+    #[must_use]
+    pub fn unsynced(&self) -> Vec<&'static str> {
+        let caches = self.caches.all().filter(|(_, cache)| !cache.is_synced());
+        caches.map(|(resource, _)| resource.names().plural).collect()
+    }
+
+    /// Each controller's queue, by its name.
+    #[must_use]
+    pub fn figures(&self) -> Vec<(&'static str, Figures)> {
+        self.queues.iter().map(|(name, queue)| (*name, queue.figures())).collect()
     }
 
     /// Whether no controller works on anything now; keys that wait for their time do not count.
@@ -213,7 +229,7 @@ impl Manager {
             });
             tasks.spawn(run(room, stopped.clone()));
         }
-        for watch in caches.follow(&clients(CACHES_CLIENT), options.seed) {
+        for watch in caches.follow(&clients(CACHES_CLIENT), options.seed, options.lists) {
             watches.spawn(watch);
         }
         Handle { stop, tasks, watches, queues, caches }

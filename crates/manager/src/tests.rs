@@ -1,11 +1,13 @@
 //! The loop, judged with a small controller and a small API server behind a tower service.
 
+mod election;
 mod fake;
 mod scheduling;
 mod together;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use api::policy::StatefulSetPolicy;
 use client::{Key, in_process};
 use controllers::{Action, Note, Outcome, Plan, Target, Verb};
 use jiff::Timestamp;
@@ -187,5 +189,103 @@ async fn every_controller_starts_and_an_idle_cluster_writes_nothing() {
     tokio::time::sleep(Duration::from_secs(3600)).await;
     assert!(handle.is_idle());
     assert_eq!(fake.log(), Vec::<String>::new());
+    handle.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_controller_has_a_name_for_the_command_line() {
+    let fake = Fake::default();
+    let service = fake.clone();
+    let clients = move |name: &str| in_process(service.service(), identity(name));
+    let address = std::net::Ipv4Addr::LOCALHOST.into();
+    let dns = crate::Dns { cluster_ip: address, server: address, port: 53 };
+    let options = Options { dns: Some(dns), ..options() };
+    let handle = Manager::start(clients.clone(), &options);
+    let found: BTreeSet<&str> = handle.figures().iter().map(|(name, _)| *name).collect();
+    assert_eq!(found, crate::names::all().collect());
+    let without = crate::enabled(&["*".to_owned(), "-statefulset".to_owned()]).unwrap();
+    let handle = Manager::start(clients, &Options { only: without, ..options });
+    let rest: BTreeSet<&str> = handle.figures().iter().map(|(name, _)| *name).collect();
+    assert_eq!(found.difference(&rest).collect::<Vec<_>>(), [&crate::STATEFULSET]);
+}
+
+/// [`Copies`] that also looks at policies, as far as there are any.
+struct Watchful;
+
+impl Controller for Watchful {
+    type View = View;
+
+    fn name(&self) -> &'static str {
+        "copies-controller"
+    }
+
+    fn wakes(self: &Arc<Self>, wakes: &mut Wakes<'_>) {
+        Arc::new(Copies).wakes(wakes);
+        wakes.reads_if_served::<StatefulSetPolicy>();
+        wakes.on::<StatefulSetPolicy>(|policy| vec![Key::of(&policy.metadata)]);
+    }
+
+    fn view(&self, key: &Key, caches: &Caches, now: Timestamp) -> Option<View> {
+        let policies = caches.of::<StatefulSetPolicy>();
+        let is_paused = |policy: Arc<StatefulSetPolicy>| policy.spec.paused == Some(true);
+        if policies.get(&key.namespace, &key.name).is_some_and(is_paused) {
+            return None;
+        }
+        Copies.view(key, caches, now)
+    }
+
+    fn reconcile(&self, view: &View) -> Plan {
+        Copies.reconcile(view)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_that_is_not_served_is_done_without_and_picked_up_later() {
+    const PLURAL: &str = "statefulsetpolicies";
+    let fake = Fake::default();
+    fake.put("configmaps", original(1));
+    fake.fail(PLURAL, Some(404));
+    let service = fake.clone();
+    let clients = move |name: &str| in_process(service.service(), identity(name));
+    let handle = Manager::start_with(clients, &options(), |table| table.add(Watchful, 5));
+    until("the copy", || fake.get("configmaps", "default", "a-0").is_some()).await;
+    let asked = fake.watches(PLURAL);
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let asked = fake.watches(PLURAL) - asked;
+    assert!((10..=21).contains(&asked), "twice a minute: {asked}");
+    let policy = |paused: bool| {
+        json!({"metadata": {"namespace": "default", "name": "a"},
+            "spec": {"statefulSetName": "a", "paused": paused}})
+    };
+    fake.put(PLURAL, policy(true));
+    fake.fail(PLURAL, None);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    fake.put("configmaps", original(2));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(fake.get("configmaps", "default", "a-1").is_none(), "the policy holds");
+    fake.put(PLURAL, policy(false));
+    until("the second copy", || fake.get("configmaps", "default", "a-1").is_some()).await;
+    // The kind goes again: what was known of it goes with it.
+    fake.put(PLURAL, policy(true));
+    fake.fail(PLURAL, Some(404));
+    fake.cut();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    fake.put("configmaps", original(3));
+    until("the third copy", || fake.get("configmaps", "default", "a-2").is_some()).await;
+    handle.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_the_right_to_list_nothing_is_written_and_it_is_known_why() {
+    let fake = Fake::default();
+    fake.put("configmaps", original(1));
+    fake.fail("configmaps", Some(403));
+    let handle = start(&fake);
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(handle.unsynced(), ["configmaps"]);
+    assert_eq!(writes(&fake), Vec::<String>::new());
+    fake.fail("configmaps", None);
+    until("the copy", || fake.get("configmaps", "default", "a-0").is_some()).await;
+    assert_eq!(handle.unsynced(), Vec::<&str>::new());
     handle.stop().await;
 }

@@ -138,7 +138,7 @@ impl House {
         server.bootstrap(Bootstrap { advertise, objects }).await?;
         let (stop, stopped) = watch::channel(false);
         let mut house = Self {
-            manager: start_manager(&server, flags, &plan, pki.ca_pem()),
+            manager: start_manager(&server, flags, &plan, pki.ca_pem())?,
             server,
             store,
             tasks: JoinSet::new(),
@@ -363,7 +363,8 @@ fn ruleset(flags: &Up, plan: &Plan, network: &Network) -> Result<Ruleset> {
     })
 }
 
-fn seed() -> u64 {
+/// What jitter is drawn from.
+pub(crate) fn seed() -> u64 {
     u64::from(std::process::id()) ^ u64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(0)
 }
 
@@ -428,10 +429,14 @@ fn connect(
     Ok(machine.connect(config)?)
 }
 
-fn start_manager(server: &ApiServer, flags: &Up, plan: &Plan, ca_pem: &str) -> manager::Handle {
-    let seed = u64::from(std::process::id())
-        ^ u64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(0);
-    let mut options = manager::Options::new(ca_pem, seed);
+fn start_manager(
+    server: &ApiServer,
+    flags: &Up,
+    plan: &Plan,
+    ca_pem: &str,
+) -> Result<manager::Handle> {
+    let mut options = manager::Options::new(ca_pem, seed());
+    options.only = manager::enabled(&flags.controllers)?;
     options.pods = PodNetwork {
         base: flags.pod_cidr.base,
         prefix: flags.pod_cidr.prefix,
@@ -443,7 +448,7 @@ fn start_manager(server: &ApiServer, flags: &Up, plan: &Plan, ca_pem: &str) -> m
         port: DNS_PORT,
     });
     let clients = |name: &str| client::in_process(server.clone(), manager::identity(name));
-    manager::Manager::start(clients, &options)
+    Ok(manager::Manager::start(clients, &options))
 }
 
 /// The class that makes a folder on the node for each claim.

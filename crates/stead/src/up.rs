@@ -17,7 +17,7 @@ const DETACHED_MAX: Duration = Duration::from_secs(60);
 
 /// Runs the cluster until a signal; its pods stay.
 pub(crate) async fn foreground(flags: &Up) -> Result<()> {
-    log();
+    log("warn");
     check(flags)?;
     let instance = Instance::of(&flags.cluster);
     let seat = seat::take(&instance)?;
@@ -112,15 +112,16 @@ fn check(flags: &Up) -> Result<()> {
     if let Some(dns) = flags.dns_ip.filter(|dns| !services.contains(*dns)) {
         bail!("--dns-ip {dns} is not in --service-cidr {services}");
     }
+    manager::enabled(&flags.controllers)?;
     if flags.port == flags.kubelet_port {
         bail!("--port and --kubelet-port are both {}: choose another for one", flags.port);
     }
     Ok(())
 }
 
-/// Warnings and errors, or what `STEAD_LOG` says, on standard error.
-fn log() {
+/// What is of this level or worse, or what `STEAD_LOG` says, on standard error.
+pub(crate) fn log(level: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("STEAD_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }

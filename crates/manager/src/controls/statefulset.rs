@@ -81,7 +81,7 @@ impl Controller for Sets {
     type View = View;
 
     fn name(&self) -> &'static str {
-        "statefulset-controller"
+        crate::STATEFULSET
     }
 
     fn wakes(self: &Arc<Self>, wakes: &mut Wakes<'_>) {

@@ -32,6 +32,10 @@ struct Inner {
     watchers: Vec<(String, UnboundedSender<Bytes>)>,
     held: Option<Vec<(String, Bytes)>>,
     refusals: u32,
+    /// What requests about a plural are answered with, instead.
+    faults: BTreeMap<String, u16>,
+    /// Requests for watches, by plural.
+    asked: BTreeMap<String, u32>,
     log: Vec<String>,
 }
 
@@ -64,7 +68,13 @@ impl Fake {
                 let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
                 let watch = head.uri.query().is_some_and(|query| query.contains("watch="));
                 let path = path(head.uri.path());
-                Ok::<Answer, BoxError>(if watch {
+                let fault = fake.lock().faults.get(&path.plural).copied();
+                if watch {
+                    *fake.lock().asked.entry(path.plural.clone()).or_default() += 1;
+                }
+                Ok::<Answer, BoxError>(if let Some(code) = fault {
+                    status(code, "", "the test says so")
+                } else if watch {
                     fake.lock().watch(&path.plural)
                 } else {
                     fake.lock().answer(&head.method, &path, body, &user)
@@ -124,6 +134,20 @@ impl Fake {
     /// Refuses the next creations of objects other than events.
     pub(super) fn refuse(&self, count: u32) {
         self.lock().refusals = count;
+    }
+
+    /// Answers every request about this plural so; `None` heals it.
+    pub(super) fn fail(&self, plural: &str, code: Option<u16>) {
+        let mut inner = self.lock();
+        match code {
+            Some(code) => inner.faults.insert(plural.to_owned(), code),
+            None => inner.faults.remove(plural),
+        };
+    }
+
+    /// How often a watch of this plural was asked for.
+    pub(super) fn watches(&self, plural: &str) -> u32 {
+        self.lock().asked.get(plural).copied().unwrap_or(0)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
