@@ -3,6 +3,7 @@
 mod election;
 mod fake;
 mod scheduling;
+mod sets;
 mod together;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -134,7 +135,7 @@ async fn it_converges_and_then_writes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_waits_until_its_own_write_shows() {
+async fn y1_g3_a_key_waits_until_its_own_write_shows() {
     let fake = Fake::default();
     fake.put("configmaps", original(3));
     fake.hold();

@@ -10,6 +10,8 @@ mod command;
 mod images;
 mod packages;
 #[cfg(test)]
+mod rules;
+#[cfg(test)]
 mod tidy;
 
 use anyhow::{Result, bail};

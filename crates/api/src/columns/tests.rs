@@ -311,6 +311,28 @@ fn one_of_each() {
     );
 }
 
+/// Q1 of the StatefulSet specification: the narrow columns, and those of `-o wide`.
+#[test]
+fn q1_columns_of_sets_and_revisions() {
+    let named = |group: &str, plural: &str, wide: bool| {
+        let entry = resource::by_plural(group, plural).unwrap();
+        let shown = entry.columns().iter().filter(|column| wide || column.priority == 0);
+        shown.map(|column| column.name.to_uppercase()).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(named("apps", "statefulsets", false), "NAME READY AGE");
+    assert_eq!(named("apps", "statefulsets", true), "NAME READY AGE CONTAINERS IMAGES");
+    assert_eq!(named("apps", "controllerrevisions", false), "NAME CONTROLLER REVISION AGE");
+    let ready = |replicas: Value, status: Value| {
+        let set = json!({"metadata": {"name": "x"}, "spec": {"replicas": replicas, "selector": {},
+            "template": {"spec": {"containers": []}}}, "status": status});
+        cells("apps", "StatefulSet", set)[1].clone()
+    };
+    assert_eq!(ready(json!(3), json!({"replicas": 3})), "0/3");
+    assert_eq!(ready(json!(0), json!({"replicas": 1, "readyReplicas": 1})), "1/0");
+    let revision = json!({"metadata": {"name": "web-1"}, "revision": 7});
+    assert_eq!(cells("apps", "ControllerRevision", revision)[1], "<none>");
+}
+
 #[test]
 fn every_kind_has_a_name_column() {
     for resource in resource::all() {

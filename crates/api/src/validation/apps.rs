@@ -22,6 +22,16 @@ const FIXED: &str = "updates to statefulset spec for fields other than 'replicas
     'template', 'updateStrategy', 'revisionHistoryLimit', \
     'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
 
+/// Longest name whose pods can be made: their label `controller-revision-hash` holds it, a dash and
+/// a hash of up to 10 characters, and a label's value has 63.
+///
+/// Departs from upstream, which accepts 63 characters, makes claims, and then fails to create any
+/// pod (issue 64023). Such a set that is stored already may be changed.
+const NAME_MAX: usize = 52;
+
+const LONG_NAME: &str = "must be no more than 52 bytes: each pod of the set has a label that is \
+    this name, a dash and a hash of up to 10 characters, and a label must be no more than 63 bytes";
+
 pub(crate) fn controller_revision(
     revision: &ControllerRevision,
     old: Option<&ControllerRevision>,
@@ -60,6 +70,11 @@ pub(crate) fn stateful_set(set: &StatefulSet, old: Option<&StatefulSet>, part: P
     let at = At::new("spec");
     match old.and_then(|old| old.spec.as_ref()) {
         None => {
+            let name = text(&set.metadata.name);
+            // A longer one is refused as a name already.
+            if (NAME_MAX + 1..=63).contains(&name.len()) {
+                out.invalid(At::new("metadata").field("name"), name, LONG_NAME);
+            }
             shape(spec, at, &mut out);
             template(spec, at, &mut out);
             created(spec, at, &mut out);

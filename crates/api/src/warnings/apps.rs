@@ -28,6 +28,15 @@ pub(crate) fn stateful_set(set: &StatefulSet, old: Option<&StatefulSet>) -> Vec<
             claim_spec(claim, &item, &mut out);
         }
     }
+    // Beyond upstream, which accepts two templates of one name and quietly uses the last.
+    let names = spec.volume_claim_templates.iter().flatten();
+    let names: Vec<_> = names.filter_map(|claim| claim.metadata.name.as_deref()).collect();
+    for (index, name) in
+        names.iter().enumerate().filter(|(index, name)| names[..*index].contains(name))
+    {
+        let at = at.child("volumeClaimTemplates").index(index).child("metadata").child("name");
+        out.push(format!("{at}: duplicate name \"{name}\": the last template of a name is used"));
+    }
     if spec.revision_history_limit.is_some_and(|limit| limit < 0) {
         let why = "a negative value retains all historical revisions; a value >= 0 is recommended";
         out.push(format!("{}: {why}", at.child("revisionHistoryLimit")));

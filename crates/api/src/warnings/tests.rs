@@ -41,6 +41,21 @@ fn s6_sets() {
     .assert_eq(&said("apps", "statefulsets", &set, Some(&set)));
 }
 
+/// Upstream accepts both, and uses the last, without a word.
+#[test]
+fn v13_fix_claim_templates_of_one_name_are_told() {
+    let claim = |name: &str| json!({"metadata": {"name": name}, "spec": {}});
+    let set = json!({"spec": {
+        "selector": {},
+        "template": {"spec": {"containers": [{"name": "c"}]}},
+        "volumeClaimTemplates": [claim("data"), claim("log"), claim("data")],
+    }});
+    expect![[r#"
+        spec.volumeClaimTemplates[2].metadata.name: duplicate name "data": the last template of a name is used
+    "#]]
+    .assert_eq(&said("apps", "statefulsets", &set, None));
+}
+
 #[test]
 fn pods() {
     let pod = json!({

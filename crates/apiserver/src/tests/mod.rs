@@ -6,5 +6,6 @@ pub(crate) mod house;
 mod https;
 mod kinds;
 mod reads;
+mod sets;
 mod watches;
 mod writes;

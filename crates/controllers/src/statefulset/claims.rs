@@ -123,7 +123,8 @@ fn missing(view: &View, ordinal: i64, creating: bool) -> Vec<Action> {
 /// The claim, complete (K1); with the set as owner from the start where it shall go with the set
 /// (K10: upstream adds that only later, and leaks the claim of a set deleted in between).
 fn new_claim(view: &View, ordinal: i64, name: &str) -> PersistentVolumeClaim {
-    let mut templates = view.spec().volume_claim_templates.iter().flatten();
+    // Of two templates of one name the last counts, as upstream.
+    let mut templates = view.spec().volume_claim_templates.iter().flatten().rev();
     let template = templates.find(|template| {
         let template = template.metadata.name.as_deref().unwrap_or_default();
         claim_name(template, view.name(), ordinal) == name

@@ -129,3 +129,35 @@ async fn a_quiet_cluster_commits_nothing() {
     assert!(house.is_quiet(Duration::from_secs(2)).await);
     house.close().await;
 }
+
+/// A slip of the finger: a million replicas are made in bounded steps, others are served meanwhile,
+/// and the way back is as short as the way was.
+#[tokio::test]
+async fn a_million_replicas_leave_the_api_responsive() {
+    let house = House::open(1).await;
+    let sets: Api<StatefulSet> = house.api("default");
+    let pods: Api<Pod> = house.api("default");
+    let maps: Api<ConfigMap> = house.api("default");
+    let mut many = set("web", 1_000_000, "Parallel");
+    many.spec.as_mut().unwrap().volume_claim_templates = None;
+    sets.create(&PostParams::default(), &many).await.unwrap();
+    house.until("the first hundreds", async || replicas(&sets, "web").await >= 500).await;
+    for number in 0..10 {
+        let map = json!({"metadata": {"name": format!("m{number}")}, "data": {"a": "b"}});
+        let map: ConfigMap = serde_json::from_value(map).unwrap();
+        let began = tokio::time::Instant::now();
+        maps.create(&PostParams::default(), &map).await.unwrap();
+        maps.get(&format!("m{number}")).await.unwrap();
+        let took = began.elapsed();
+        assert!(took < Duration::from_secs(10), "a write and a read took {took:?}");
+    }
+    let none = json!({"spec": {"replicas": 0}});
+    sets.patch("web", &PatchParams::default(), &Patch::Merge(&none)).await.unwrap();
+    house
+        .until("all are gone", async || {
+            let limit = ListParams::default().limit(1);
+            pods.list(&limit).await.unwrap().items.is_empty() && replicas(&sets, "web").await == 0
+        })
+        .await;
+    house.close().await;
+}

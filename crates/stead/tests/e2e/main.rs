@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test may end where it fails")]
 
+mod behaviours;
 mod cluster;
 mod demo;
 mod disk;

@@ -44,6 +44,12 @@ fn v1_name() {
         metadata.name: Invalid value: "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa": must be no more than 63 bytes
     "#]],
     );
+    created(
+        &[("/metadata/name", json!("Web"))],
+        &expect![[r#"
+        metadata.name: Invalid value: "Web": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')
+    "#]],
+    );
     let dotted = with(&set(), &[("/metadata/name", json!("a.b"))]);
     check_update("apps", "statefulsets", &dotted, &dotted, &expect![""]);
 }
@@ -56,6 +62,44 @@ fn v2_pod_management_policy() {
         spec.podManagementPolicy: Invalid value: "Serial": must be 'OrderedReady' or 'Parallel'
     "#]],
     );
+}
+
+/// Defaults fill these in before anyone is judged; a caller of the rules alone sees them.
+#[test]
+fn v2_v3_what_is_empty_is_required() {
+    let entry = crate::resource::by_plural("apps", "statefulsets").unwrap();
+    let bare = with(
+        &set(),
+        &[
+            ("/spec/podManagementPolicy", json!("")),
+            ("/spec/updateStrategy", json!({"type": ""})),
+            ("/spec/template/spec/restartPolicy", json!("Always")),
+        ],
+    );
+    let bare = entry.decode(bare).unwrap();
+    let causes = entry.validate(bare.as_ref(), None, Part::Main);
+    let lines: Vec<String> = causes.iter().map(|cause| cause.to_string()).collect();
+    assert!(lines.contains(&"spec.podManagementPolicy: Required value".to_owned()), "{lines:#?}");
+    assert!(lines.contains(&"spec.updateStrategy: Required value".to_owned()), "{lines:#?}");
+}
+
+/// V4: whoever switches by a merge patch must null the struct; the status keeps its own part.
+#[test]
+fn v4_switching_to_on_delete_needs_the_struct_gone() {
+    let strategy = json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 0}});
+    let rolling = with(&set(), &[("/spec/updateStrategy", strategy)]);
+    let half = with(&rolling, &[("/spec/updateStrategy/type", json!("OnDelete"))]);
+    check_update(
+        "apps",
+        "statefulsets",
+        &half,
+        &rolling,
+        &expect![[r#"
+        spec.updateStrategy.rollingUpdate: Invalid value: {"partition":0}: only allowed for updateStrategy 'RollingUpdate'
+    "#]],
+    );
+    let whole = with(&half, &[("/spec/updateStrategy/rollingUpdate", Value::Null)]);
+    check_update("apps", "statefulsets", &whole, &rolling, &expect![""]);
 }
 
 #[test]
@@ -166,6 +210,16 @@ fn v10_v13_template_and_claims() {
     let claims = ("/spec/volumeClaimTemplates", json!([claim()]));
     created(&[mounted, claims], &expect![""]);
     created(&[("/spec/template/spec/hostname", json!("No_Host"))], &expect![""]);
+    created(&[("/spec/template/spec/subdomain", json!("No_Domain"))], &expect![""]);
+    // A claim takes the place of a volume of its name; two of one name are accepted, as upstream.
+    let volume = json!([{"name": "data", "emptyDir": {}}]);
+    created(
+        &[
+            ("/spec/template/spec/volumes", volume),
+            ("/spec/volumeClaimTemplates", json!([claim(), claim()])),
+        ],
+        &expect![""],
+    );
     let claim = json!({"metadata": {"name": "a_b"}, "spec": {}});
     created(
         &[("/spec/volumeClaimTemplates", json!([claim]))],
@@ -271,6 +325,33 @@ fn v16_status() {
             status.collisionCount: Invalid value: 1: cannot be decremented
         "#]],
     );
+    status(
+        json!({"replicas": 1, "currentReplicas": 2, "updatedReplicas": 3, "collisionCount": 3}),
+        &expect![[r#"
+            status.currentReplicas: Invalid value: 2: cannot be greater than status.replicas
+            status.updatedReplicas: Invalid value: 3: cannot be greater than status.replicas
+        "#]],
+    );
+    status(
+        json!({
+            "replicas": -1,
+            "readyReplicas": -1,
+            "updatedReplicas": -1,
+            "availableReplicas": -1,
+            "observedGeneration": -1,
+            "collisionCount": -1,
+        }),
+        &expect![[r#"
+            status.replicas: Invalid value: -1: must be greater than or equal to 0
+            status.readyReplicas: Invalid value: -1: must be greater than or equal to 0
+            status.updatedReplicas: Invalid value: -1: must be greater than or equal to 0
+            status.availableReplicas: Invalid value: -1: must be greater than or equal to 0
+            status.observedGeneration: Invalid value: -1: must be greater than or equal to 0
+            status.collisionCount: Invalid value: -1: must be greater than or equal to 0
+            status.currentReplicas: Invalid value: 0: cannot be greater than status.replicas
+            status.collisionCount: Invalid value: -1: cannot be decremented
+        "#]],
+    );
 }
 
 #[test]
@@ -307,9 +388,35 @@ fn v17_controller_revision() {
         data: Invalid value: {"a":2}: field is immutable
     "#]],
     );
+    // Its number may change: a rollback raises it.
+    let raised = with(&old, &[("/revision", json!(7))]);
+    check_update(kind.0, kind.1, &raised, &old, &expect![""]);
+    let named = with(&old, &[("/metadata/name", json!("A_b"))]);
+    check(
+        kind.0,
+        kind.1,
+        &named,
+        &expect![[r#"
+        metadata.name: Invalid value: "A_b": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')
+    "#]],
+    );
 }
 
+/// Section 18, V18: upstream accepts these names, makes claims, and can never make a pod.
 #[test]
-fn v18_a_name_too_long_for_its_pods_is_accepted() {
-    created(&[("/metadata/name", json!("a".repeat(60)))], &expect![""]);
+fn v18_fix_a_name_too_long_for_its_pods_is_refused() {
+    let named = |length: usize| with(&set(), &[("/metadata/name", json!("a".repeat(length)))]);
+    check("apps", "statefulsets", &named(52), &expect![""]);
+    for length in [53, 60, 63] {
+        let name = "a".repeat(length);
+        let wanted = format!(
+            "metadata.name: Invalid value: \"{name}\": must be no more than 52 bytes: each pod of the \
+             set has a label that is this name, a dash and a hash of up to 10 characters, and a \
+             label must be no more than 63 bytes\n"
+        );
+        assert_eq!(faults("apps", "statefulsets", &named(length), None, Part::Main), wanted);
+        // What is stored already may be changed.
+        let larger = with(&named(length), &[("/spec/replicas", json!(3))]);
+        check_update("apps", "statefulsets", &larger, &named(length), &expect![""]);
+    }
 }

@@ -187,3 +187,37 @@ fn each_controller_has_its_own_rights_and_no_more() {
     );
     assert_eq!(table("statefulset-controller"), "");
 }
+
+/// Section 16: what upstream's StatefulSet controller may, and nothing beside.
+#[test]
+fn section_16_what_the_statefulset_controller_may() {
+    let cluster = Cluster::new();
+    let me = Identity::service_account("statefulset-controller");
+    let every = ["get", "list", "watch", "create", "update", "patch", "delete"];
+    let table = [
+        ("pods", "get list watch create update patch delete"),
+        ("pods/finalizers", "update"),
+        ("pods/status", ""),
+        ("pods/binding", ""),
+        ("statefulsets.apps", "get list watch"),
+        ("statefulsets/status.apps", "update"),
+        ("statefulsets/finalizers.apps", "update"),
+        ("statefulsets/scale.apps", ""),
+        ("controllerrevisions.apps", "get list watch create update patch delete"),
+        ("persistentvolumeclaims", "get list watch create update delete"),
+        ("persistentvolumes", ""),
+        ("events", "create update patch"),
+        ("secrets", ""),
+        ("services", ""),
+    ];
+    for (resource, wanted) in table {
+        let may = |verb: &&&str| {
+            let place = if ["list", "watch", "create"].contains(verb) { "d/" } else { "d/x" };
+            cluster.may(&me, &format!("{verb} {resource} {place}")).starts_with("yes")
+        };
+        let found: Vec<&str> = every.iter().filter(may).copied().collect();
+        let mut wanted: Vec<&str> = wanted.split_whitespace().collect();
+        wanted.sort_by_key(|verb| every.iter().position(|one| one == verb));
+        assert_eq!(found, wanted, "{resource}");
+    }
+}

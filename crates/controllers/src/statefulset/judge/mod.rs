@@ -128,7 +128,9 @@ impl Case<'_> {
 
     fn within_budget(&self) -> bool {
         let lost = self.rolled().filter(|(_, pod)| pod.available).count();
-        let down = self.wanted.clone().filter(|ordinal| !self.up(*ordinal)).count();
+        let wanted = usize::try_from(self.wanted.end - self.wanted.start).unwrap_or(usize::MAX);
+        let up = self.replicas.keys().filter(|ordinal| self.up(**ordinal)).count();
+        let down = wanted - up;
         if self.view.options.max_unavailable {
             return lost == 0 || down + lost <= self.budget();
         }

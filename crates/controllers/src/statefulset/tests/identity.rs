@@ -105,7 +105,7 @@ fn n5_fix_claims_in_the_templates_order_then_other_volumes() {
 
 /// Section 18, N7: upstream does not notice a pod-index that alone is missing.
 #[test]
-fn n7_fix_labels_are_mended() {
+fn l7_n7_fix_labels_are_mended() {
     check(
         "
         1@a | 0:nameless@a            => label 0

@@ -4,6 +4,7 @@ mod case;
 mod claims;
 mod conditions;
 mod conformance;
+mod departures;
 mod exhaustive;
 mod identity;
 mod mutants;

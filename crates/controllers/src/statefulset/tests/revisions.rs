@@ -104,7 +104,7 @@ fn r3_a_long_name_is_cut_at_223() {
 }
 
 #[test]
-fn r5_the_newest_stays_an_older_one_is_raised_another_is_new() {
+fn r5_y5_the_newest_stays_an_older_one_is_raised_another_is_new() {
     check(
         "
         0@a unrevised |         => create a
@@ -127,7 +127,7 @@ fn r5_the_newest_stays_an_older_one_is_raised_another_is_new() {
 
 /// R5 (G2): a template that only lacks what a newer version's defaults add makes no new revision.
 #[test]
-fn r5_defaults_of_another_version_make_no_difference() {
+fn r5_g2_defaults_of_another_version_make_no_difference() {
     let mut seen = view("0@a |");
     let mut older = revision("a", 1);
     let mut data = older.data.take().unwrap().0;
@@ -201,7 +201,7 @@ fn r9_history_keeps_what_lives_and_the_newest_of_the_rest() {
 }
 
 #[test]
-fn r10_ownerless_revisions_are_adopted_first() {
+fn r10_y3_ownerless_revisions_are_adopted_first() {
     let mut seen = view("1@a |");
     let mut ownerless = revision("a", 1);
     ownerless.metadata.owner_references = None;

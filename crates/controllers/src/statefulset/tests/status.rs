@@ -30,7 +30,7 @@ fn t1_what_each_count_counts() {
 }
 
 #[test]
-fn t2_counts_are_those_before_the_plan() {
+fn y6_t2_counts_are_those_before_the_plan() {
     check_status(
         "
         2@a | 0:ok@a                    => 1/1/1 1+1@a>a

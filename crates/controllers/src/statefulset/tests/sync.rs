@@ -155,6 +155,49 @@ fn x4_fix_deletes_name_what_was_seen() {
     assert_eq!(target.unwrap().uid, "pod-0");
 }
 
+/// Y7: in range a replica, with another ordinal condemned, with another name nothing of the set's.
+#[test]
+fn y7_what_a_pod_is_by_its_name() {
+    check(
+        "
+        2@a | 0:ok@a 1:ok@a              => nothing
+        2@a | 0:ok@a 1:ok@a 2:ok@a       => delete 2; until 2 is gone
+        2@a start=1 | 0:ok@a 1:ok@a 2:ok@a => delete 0; until 0 is gone
+        2@a | 0:ok@a 2:ok@a              => create 1@a; until 1 is healthy
+        ",
+    );
+    let mut odd = view("1@a | 0:ok@a 7:ok@a");
+    let named = std::sync::Arc::make_mut(&mut odd.pods[1]);
+    named.metadata.name = Some("web-x".to_owned());
+    assert_eq!(super::case::short(&reconcile(&odd)), "release x");
+}
+
+/// Y8: the one pod that may go although it is not available is the lowest, replicas first.
+#[test]
+fn y8_the_first_unavailable_pod() {
+    check(
+        "
+        1@a | 0:ok@a 1:ok@a 2:unready@a      => delete 2; until 2 is gone
+        1@a | 0:ok@a 1:unready@a 2:unready@a => until 2 is healthy
+        1@a | 0:unready@a 1:ok@a 2:ok@a      => until 0 is healthy
+        ",
+    );
+}
+
+/// A7: two sets select one pod: whose it is already keeps it, and its name decides otherwise.
+#[test]
+fn a7_two_sets_select_one_pod() {
+    check(
+        "
+        1@a | 0:ok@a 1:foreign@a => nothing
+        1@a | 0:foreign@a        => say FailedCreate; until 0 is gone
+        ",
+    );
+    let mut twin = view("1@a | 0:ok@a 1:orphan@a");
+    std::sync::Arc::make_mut(&mut twin.pods[1]).metadata.name = Some("db-1".to_owned());
+    assert_eq!(super::case::short(&reconcile(&twin)), "nothing", "the set `db` takes it in");
+}
+
 #[test]
 fn o1_the_range_moves_with_its_start() {
     check(
@@ -203,7 +246,7 @@ fn n1_members_are_named_exactly() {
 }
 
 #[test]
-fn a1_a2_takes_in_and_lets_go_before_all_else() {
+fn y4_a1_a2_takes_in_and_lets_go_before_all_else() {
     check(
         "
         2@a | 0:orphan@a              => confirm StatefulSet web; adopt 0
@@ -260,7 +303,7 @@ fn e2_e3_events_of_pods() {
 }
 
 #[test]
-fn e4_events_of_claims() {
+fn e4_k11_events_of_claims() {
     check_events(
         "
         1@a data |    => Normal SuccessfulCreate Create Claim data-web-0 Pod web-0 in StatefulSet web success; Normal SuccessfulCreate Create Pod web-0 in StatefulSet web successful
