@@ -264,3 +264,25 @@ async fn b14_t7_the_status_is_read_updated_and_patched() {
         assert_eq!(event["object"]["status"]["conditions"][0]["reason"], reason);
     }
 }
+
+/// R1: the very bytes of upstream's server, which upstream's controller and kubectl compare.
+#[tokio::test]
+async fn r1_a_revisions_data_is_served_as_upstream_serves_it() {
+    const PAIRS: &str = include_str!("../../../api/tests/fixtures/revisions.md");
+    let house = House::open().await;
+    let revisions = "/apis/apps/v1/namespaces/default/controllerrevisions";
+    let mut seen = 0;
+    for part in PAIRS.split("\n## `").skip(1) {
+        let (name, rest) = part.split_once('`').unwrap();
+        let data = rest.rsplit("```json\n").next().unwrap().split("\n```").next().unwrap();
+        let value: Value = serde_json::from_str(data).unwrap();
+        let revision = json!({"metadata": {"name": name}, "revision": 1, "data": value});
+        let made = house.post(revisions, &revision).await;
+        assert_eq!(made.code, 201, "{}", made.text());
+        for served in [made.text(), house.get(&format!("{revisions}/{name}")).await.text()] {
+            assert!(served.contains(&format!("\"data\":{data}")), "{served}\n{data}");
+        }
+        seen += 1;
+    }
+    assert_eq!(seen, 8);
+}

@@ -28,7 +28,7 @@ fn plans_depart(rows: &str) {
 
 #[track_caller]
 fn statuses_depart(rows: &str) {
-    departs(|case| status(&reconcile(&view(case))).unwrap_or("as it was".to_owned()), rows);
+    departs(|case| status(&reconcile(&view(case))).unwrap_or_else(|| "as it was".to_owned()), rows);
 }
 
 /// Upstream takes `web-07` in as ordinal 7: it fills the slot, fits no claim, and cannot be mended.

@@ -21,10 +21,10 @@ const ROLLOUTS: &[&str] =
     &["", "nil", "ondelete", "partition=1", "partition=2", "max=2", "max=2 partition=1", "max=50%"];
 
 /// Every so many views are judged twice: the plans are equal.
-const TWICE_STEP: usize = 61;
+const TWICE_STEP: usize = 251;
 
 /// Every so many views are followed until the set rests; no multiple of the number of a pod's states.
-const REST_STEP: usize = 251;
+const REST_STEP: usize = 257;
 
 /// Every set of up to three pods, of each policy, way to update, start and patience, in every state
 /// of three pods at two revisions: the promises hold without naming a scenario.

@@ -29,6 +29,17 @@ fn t1_what_each_count_counts() {
     );
 }
 
+/// Upstream's integration tests: what the counts of a mixed set are.
+#[test]
+fn t1_four_pods_three_ready_two_available() {
+    check_status(
+        "
+        4@a min=10 parallel | 0:ok@a 1:ok@a 2:new@a 3:unready@a => 4/3/2 4+4@a>a
+        4@a min=10 | 0:ok@a 1:ok@a 2:new@a 3:unready@a          => 4/3/2 4+4@a>a
+        ",
+    );
+}
+
 #[test]
 fn y6_t2_counts_are_those_before_the_plan() {
     check_status(

@@ -12,7 +12,7 @@ mod scaling;
 mod storage;
 mod updates;
 
-use std::time::Instant;
+use tokio::time::Instant;
 
 use self::place::Place;
 use crate::cluster::{Cluster, Turn};

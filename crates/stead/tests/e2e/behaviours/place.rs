@@ -45,10 +45,20 @@ pub(super) struct Seen {
     log: Vec<String>,
     /// Pods told to go, by uid.
     going: BTreeSet<String>,
+    /// How many pods there should be, while it is counted how many are not up.
+    wanted: usize,
+    most_down: usize,
 }
 
 impl Seen {
     fn pod_event(&mut self, event: WatchEvent<Pod>) {
+        self.fold_pod(event);
+        let up = |pod: &&Pod| ready(pod) && pod.metadata.deletion_timestamp.is_none();
+        let up = self.pods.values().filter(up).count();
+        self.most_down = self.most_down.max(self.wanted.saturating_sub(up));
+    }
+
+    fn fold_pod(&mut self, event: WatchEvent<Pod>) {
         match event {
             WatchEvent::Added(pod) | WatchEvent::Modified(pod) => {
                 let name = pod.name_any();
@@ -308,6 +318,16 @@ impl Place {
         let log = self.log();
         let moves = log.split(' ').filter(|word| word.starts_with(['+', '-']));
         moves.collect::<Vec<_>>().join(" ")
+    }
+
+    /// From now on counts how many of so many pods are not up at once.
+    pub(super) fn count_downs(&self, wanted: usize) {
+        self.tell.send_modify(|seen| (seen.wanted, seen.most_down) = (wanted, 0));
+    }
+
+    /// The most pods that were not up at once since then.
+    pub(super) fn most_down(&self) -> usize {
+        self.look(|seen| seen.most_down)
     }
 
     /// Something of what was told.

@@ -25,6 +25,7 @@ pub(super) async fn b4_rolling_update_and_rollback(place: Place) {
     };
     assert!(place.look(|seen| labelled(seen, &first)));
     place.log();
+    place.count_downs(3);
     let container = |command: &str| {
         let spec = json!({"containers": [{"name": "c", "command": ["sh", "-c", command]}]});
         json!({"spec": {"template": {"spec": spec}}})
@@ -58,6 +59,7 @@ pub(super) async fn b4_rolling_update_and_rollback(place: Place) {
         })
         .await;
     assert_eq!(place.log(), "-2 +2 !2 -1 +1 !1 -0 +0 !0");
+    assert_eq!(place.most_down(), 1, "never two at once");
     let revisions = place.api::<ControllerRevision>().list(&ListParams::default()).await.unwrap();
     let mut numbers: Vec<i64> = revisions.iter().map(|one| one.revision).collect();
     numbers.sort_unstable();
