@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
-    api::core::v1::{Event, EventSource, ObjectReference, Pod},
+    api::core::v1::{
+        Event, EventSource, ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod,
+    },
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
 };
 use kube::api::{Api, Patch, PatchParams, PostParams};
@@ -32,6 +34,8 @@ pub(crate) struct Recorder {
 struct Noted {
     about: ObjectReference,
     event: podsync::plan::Event,
+    /// Who signs it.
+    component: &'static str,
     at: jiff::Timestamp,
 }
 
@@ -78,8 +82,41 @@ impl Recorder {
         self.send(about, event);
     }
 
+    /// Notes an event about a volume, as the controller that upstream has do it.
+    pub(crate) fn note_volume(&self, volume: &PersistentVolume, event: podsync::plan::Event) {
+        let meta = &volume.metadata;
+        let about = ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("PersistentVolume".to_owned()),
+            name: meta.name.clone(),
+            uid: meta.uid.clone(),
+            resource_version: meta.resource_version.clone(),
+            ..ObjectReference::default()
+        };
+        let component = "persistentvolume-controller";
+        self.queue(Noted { about, event, component, at: self.clock.now() });
+    }
+
+    /// Notes an event about a claim.
+    pub(crate) fn note_claim(&self, claim: &PersistentVolumeClaim, event: podsync::plan::Event) {
+        let meta = &claim.metadata;
+        let about = ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("PersistentVolumeClaim".to_owned()),
+            namespace: meta.namespace.clone(),
+            name: meta.name.clone(),
+            uid: meta.uid.clone(),
+            resource_version: meta.resource_version.clone(),
+            ..ObjectReference::default()
+        };
+        self.send(about, event);
+    }
+
     fn send(&self, about: ObjectReference, event: podsync::plan::Event) {
-        let noted = Noted { about, event, at: self.clock.now() };
+        self.queue(Noted { about, event, component: "kubelet", at: self.clock.now() });
+    }
+
+    fn queue(&self, noted: Noted) {
         if let Err(error) = self.queue.try_send(noted) {
             tracing::warn!(%error, "an event was dropped: the API server takes them too slowly");
         }
@@ -147,10 +184,10 @@ async fn write(
         first_timestamp: Some(Time(noted.at)),
         last_timestamp: Some(Time(noted.at)),
         source: Some(EventSource {
-            component: Some("kubelet".to_owned()),
+            component: Some(noted.component.to_owned()),
             host: Some(node.to_owned()),
         }),
-        reporting_component: Some("kubelet".to_owned()),
+        reporting_component: Some(noted.component.to_owned()),
         reporting_instance: Some(node.to_owned()),
         ..Event::default()
     };

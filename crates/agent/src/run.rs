@@ -213,7 +213,7 @@ impl Agent {
         })
     }
 
-    /// Also deletes released `stead.io/local` volumes of this node, folder and record, through
+    /// Also deletes, empties and grows this node's volumes, through
     /// `client`: a node's own identity may read single volumes only, so this is another one
     /// (`system:serviceaccount:kube-system:local-volume-provisioner`).
     #[must_use]
@@ -326,9 +326,9 @@ impl Agent {
         });
         tasks.spawn(node::run(Arc::clone(shared)));
         if let Some(client) = self.provisioner.clone() {
-            let folder = volumes::reclaim::folder(&shared.config);
+            let own = Arc::clone(shared);
             tasks.spawn(async move {
-                volumes::reclaim::run(client, folder).await;
+                volumes::reclaim::run(own, client).await;
                 "volumes"
             });
         }

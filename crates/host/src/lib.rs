@@ -12,6 +12,7 @@ pub mod nft;
 pub mod node;
 mod preflight;
 pub mod runtime;
+pub mod scrub;
 pub mod stream;
 pub mod volume;
 

@@ -176,6 +176,58 @@ fn owned(fd: i32) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
+/// What growing a folder came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grown {
+    /// A folder, or a file system that knows no size of its own or cannot be grown from here.
+    Nothing,
+    /// An ext4 file system now has all of its device, this many bytes.
+    Whole(u64),
+}
+
+/// `EXT4_IOC_RESIZE_FS` and `BLKGETSIZE64`, which no safe crate here has.
+mod calls {
+    #![expect(missing_docs, reason = "the macros write functions without")]
+    nix::ioctl_write_ptr!(ext4_resize, b'f', 16, u64);
+    nix::ioctl_read!(device_bytes, 0x12, 114, u64);
+}
+
+/// Lets the ext4 file system that is mounted at `path` have all of its device, online.
+///
+/// # Errors
+/// What the kernel says of the device or the file system.
+pub fn grow(path: &Path) -> io::Result<Grown> {
+    let path = path.canonicalize()?;
+    let Some(device) = ext4_device(&fs::read_to_string("/proc/self/mountinfo")?, &path) else {
+        return Ok(Grown::Nothing);
+    };
+    let mut bytes = 0_u64;
+    let device = fs::File::open(device)?;
+    // SAFETY: the descriptor is open and the kernel writes one u64 to where the pointer leads.
+    unsafe { calls::device_bytes(device.as_raw_fd(), &raw mut bytes)? };
+    let block_bytes = nix::sys::statvfs::statvfs(&path)?.block_size().max(1);
+    let blocks = bytes / block_bytes;
+    let root = fs::File::open(&path)?;
+    // SAFETY: the descriptor is open and the kernel reads one u64 from where the pointer leads.
+    unsafe { calls::ext4_resize(root.as_raw_fd(), &raw const blocks)? };
+    Ok(Grown::Whole(blocks * block_bytes))
+}
+
+/// The device of the ext4 file system whose root is mounted at `path`.
+fn ext4_device(mountinfo: &str, path: &Path) -> Option<PathBuf> {
+    let mounts = mountinfo.lines().filter_map(|line| line.split_once(" - "));
+    // A later mount covers an earlier one.
+    let (place, kind) = mounts
+        .filter(|(place, _)| {
+            place.split(' ').nth(4).is_some_and(|at| Path::new(&unescaped(at)) == path)
+        })
+        .last()?;
+    let mut kind = kind.split(' ');
+    let whole = place.split(' ').nth(3) == Some("/");
+    let device = (whole && kind.next() == Some("ext4")).then(|| kind.next()).flatten()?;
+    Some(PathBuf::from(unescaped(device)))
+}
+
 /// Room on the disk that holds a path.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Room {
@@ -222,6 +274,24 @@ mod tests {
             assert_eq!(open_within(root.path(), Path::new(path)).is_ok(), found, "{path}");
         }
         assert!(root.path().join("in/new/deep").is_dir());
+    }
+
+    #[test]
+    fn only_a_whole_ext4_is_grown() {
+        let mounts = "30 1 8:1 / / rw shared:1 - ext4 /dev/sda1 rw\n\
+                      31 30 8:17 / /mnt/a\\040b rw - ext4 /dev/sdb1 rw\n\
+                      32 30 8:1 /home /bound rw - ext4 /dev/sda1 rw\n\
+                      33 30 0:9 / /mem rw - tmpfs tmpfs rw\n";
+        for (path, device) in [
+            ("/mnt/a b", Some("/dev/sdb1")),
+            ("/", Some("/dev/sda1")),
+            ("/bound", None),
+            ("/mem", None),
+            ("/mnt/a b/folder", None),
+        ] {
+            assert_eq!(ext4_device(mounts, Path::new(path)), device.map(PathBuf::from), "{path}");
+        }
+        assert_eq!(grow(tempfile::tempdir().unwrap().path()).unwrap(), Grown::Nothing);
     }
 
     #[test]

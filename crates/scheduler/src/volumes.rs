@@ -264,7 +264,9 @@ fn topology_fits(term: &TopologySelectorTerm, node: &Node) -> bool {
     })
 }
 
-fn reaches(volume: &PersistentVolume, node: &Node) -> bool {
+/// Whether the volume can be used on this node, by its node affinity.
+#[must_use]
+pub fn reaches(volume: &PersistentVolume, node: &Node) -> bool {
     let affinity = volume.spec.as_ref().and_then(|spec| spec.node_affinity.as_ref());
     let required = affinity.and_then(|affinity| affinity.required.as_ref());
     required.is_none_or(|required| selector::node_selector_fits(required, node))

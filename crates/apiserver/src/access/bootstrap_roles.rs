@@ -678,6 +678,7 @@ pub(super) const STEAD: &[(&str, &[&str], &str)] = &[
         &[
             "create,delete,get,list,patch,update,watch core persistentvolumes",
             "get,list,patch,update,watch core persistentvolumeclaims",
+            "patch,update core persistentvolumes/status,persistentvolumeclaims/status",
             "read storage.k8s.io storageclasses",
             "read core nodes,pods",
             "events",

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use api::{
     k8s::api::core::v1::{ObjectReference, PersistentVolume, PersistentVolumeClaim},
-    quantity,
+    quantity::{self, Quantity},
     selector::Labels,
 };
 
@@ -25,19 +25,31 @@ pub fn claim_class(claim: &PersistentVolumeClaim) -> &str {
         .map_or("", String::as_str)
 }
 
+/// What a claim asks for.
+#[must_use]
+pub fn request(claim: &PersistentVolumeClaim) -> Quantity {
+    let resources = claim.spec.as_ref().and_then(|spec| spec.resources.as_ref());
+    let requests = resources.and_then(|resources| resources.requests.as_ref());
+    quantity::in_list(requests, "storage")
+}
+
+/// What a volume has.
+#[must_use]
+pub fn capacity(volume: &PersistentVolume) -> Quantity {
+    let capacity = volume.spec.as_ref().and_then(|spec| spec.capacity.as_ref());
+    quantity::in_list(capacity, "storage")
+}
+
 /// The bytes a claim asks for.
 #[must_use]
 pub fn request_bytes(claim: &PersistentVolumeClaim) -> i64 {
-    let resources = claim.spec.as_ref().and_then(|spec| spec.resources.as_ref());
-    let requests = resources.and_then(|resources| resources.requests.as_ref());
-    quantity::in_list(requests, "storage").value()
+    request(claim).value()
 }
 
 /// The bytes a volume has.
 #[must_use]
 pub fn capacity_bytes(volume: &PersistentVolume) -> i64 {
-    let capacity = volume.spec.as_ref().and_then(|spec| spec.capacity.as_ref());
-    quantity::in_list(capacity, "storage").value()
+    capacity(volume).value()
 }
 
 /// Whether a volume's `claimRef` names this claim, and no namesake.

@@ -2,7 +2,9 @@
 //!
 //! ```text
 //!   claim: unbound ──▶ a fitting volume is found or made ──▶ claimRef, then volumeName ──▶ Bound
-//!   volume: Available ──▶ Bound ──▶ Released ──▶ kept (Retain), deleted by its node (Delete)
+//!           asks for more ──▶ `growth`
+//!   volume: Available ──▶ Bound ──▶ Released ──▶ kept (Retain), deleted (Delete) or emptied and
+//!                                                Available again (Recycle) by its node
 //! ```
 //!
 //! `claim` and `volume` decide for one object each; `fit` says which volume suits a claim;
@@ -13,6 +15,7 @@
 
 pub mod claim;
 pub mod fit;
+pub mod growth;
 mod provision;
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use api::k8s::{
 };
 use jiff::Timestamp;
 
-use super::{BOUND_BY_CONTROLLER, LOCAL_PROVISIONER, PROVISIONED_BY, VOLUME_PROTECTION, fit};
+use super::{BOUND_BY_CONTROLLER, PROVISIONED_BY, VOLUME_PROTECTION, fit};
 use crate::{Action, Note, Outcome, Plan, Target, meta};
 
 /// What the decision about one volume may see.
@@ -77,33 +77,63 @@ fn taken(view: &View, claim: &PersistentVolumeClaim, plan: &mut Plan) {
     }
 }
 
-/// Its claim is gone: kept for a person, or deleted by who made it.
+/// Its claim is gone: kept for a person, or deleted or emptied by its node.
 fn released(view: &View, plan: &mut Plan) {
     let volume = &view.volume;
-    let spec = volume.spec.as_ref();
-    let policy = spec.and_then(|spec| spec.persistent_volume_reclaim_policy.as_deref());
-    let annotations = volume.metadata.annotations.as_ref();
-    let made_by = annotations.and_then(|all| all.get(PROVISIONED_BY)).map(String::as_str);
-    let name = volume.metadata.name.as_deref().unwrap_or_default();
-    let failure = match (policy, made_by) {
-        (Some("Delete"), Some(LOCAL_PROVISIONER)) => None, // Its node deletes folder and record.
-        (Some("Delete"), Some(_)) => None,                 // So does any other provisioner.
-        (Some("Delete"), None) => Some((
-            "VolumeFailedDelete",
-            format!(
-                "error getting deleter volume plugin for volume {name:?}: no deletable volume plugin matched"
-            ),
-        )),
-        (Some("Recycle"), _) => Some((
-            "VolumeUnknownReclaimPolicy",
-            "Volume has unrecognized PersistentVolumeReclaimPolicy".to_owned(),
-        )),
+    let policy = volume.spec.as_ref();
+    let policy = policy.and_then(|spec| spec.persistent_volume_reclaim_policy.as_deref());
+    let refused = match policy {
+        Some("Delete") => deleter(volume).err().map(|why| ("VolumeFailedDelete", why)),
+        Some("Recycle") => recycler(volume).err().map(|why| ("VolumeFailedRecycle", why)),
         _ => None,
     };
-    match failure {
+    let status = volume.status.as_ref().and_then(|status| status.phase.as_deref());
+    match refused {
+        // What its node said of a failure stays until the node is through with it.
+        None if status == Some("Failed") && policy != Some("Retain") => (),
         None => phase(view, "Released", None, plan),
         Some((reason, message)) => phase(view, "Failed", Some((reason, message)), plan),
     }
+}
+
+/// Who deletes it: its provisioner, or the node that a person's path is on.
+///
+/// Source: kubernetes v1.36 `pkg/volume/hostpath/host_path.go`, `newDeleter`.
+fn deleter(volume: &PersistentVolume) -> Result<(), String> {
+    let annotations = volume.metadata.annotations.as_ref();
+    if annotations.is_some_and(|all| all.contains_key(PROVISIONED_BY)) {
+        return Ok(());
+    }
+    let name = volume.metadata.name.as_deref().unwrap_or_default();
+    let source = volume.spec.as_ref().and_then(|spec| spec.host_path.as_ref());
+    match source.map(|source| source.path.as_str()) {
+        Some(path) if is_deletable(path) => Ok(()),
+        Some(path) => {
+            Err(format!("host_path deleter only supports /tmp/.+ but received provided {path}"))
+        }
+        None => Err(format!(
+            "error getting deleter volume plugin for volume {name:?}: no deletable volume plugin matched"
+        )),
+    }
+}
+
+/// A person's folder is deleted below `/tmp` only.
+#[must_use]
+pub fn is_deletable(path: &str) -> bool {
+    path.strip_prefix("/tmp/").is_some_and(|rest| {
+        rest.split('/').all(|part| part != "..") && rest.split('/').any(|part| !part.is_empty())
+    })
+}
+
+/// Who empties it: the node that it is on.
+fn recycler(volume: &PersistentVolume) -> Result<(), String> {
+    let spec = volume.spec.as_ref();
+    let folder = spec.is_some_and(|spec| spec.host_path.is_some() || spec.local.is_some());
+    let block = spec.and_then(|spec| spec.volume_mode.as_deref()) == Some("Block");
+    if folder && !block {
+        return Ok(());
+    }
+    Err("No recycler plugin found for the volume!".to_owned())
 }
 
 fn phase(view: &View, phase: &str, failure: Option<(&'static str, String)>, plan: &mut Plan) {

@@ -32,6 +32,7 @@ pub(crate) fn all(table: &mut Table, options: &Options) {
     table.add(serviceaccounts::Defaults::certificates(&options.ca_pem), workers);
     table.add(volumes::Claims::default(), workers);
     table.add(volumes::Volumes, workers);
+    table.add(volumes::Growth, workers);
     table.add(nodes::Lifecycle::new(options.pods, &options.now), workers);
     table.add(nodes::Eviction, workers);
     table.add(nodes::Orphans, workers);

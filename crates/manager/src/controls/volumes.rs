@@ -1,4 +1,4 @@
-//! Claims and volumes: two controllers, as each decides for one object.
+//! Claims and volumes: three controllers, as each decides for one object.
 
 use std::{
     collections::BTreeSet,
@@ -8,7 +8,7 @@ use std::{
 use client::{Cache, Key};
 use controllers::{
     Plan,
-    volumes::{LOCAL_PATH, claim, volume},
+    volumes::{LOCAL_PATH, claim, growth, volume},
 };
 use jiff::Timestamp;
 use k8s_openapi::api::{
@@ -167,6 +167,44 @@ impl Controller for Volumes {
 
     fn reconcile(&self, view: &volume::View) -> Plan {
         volume::reconcile(view)
+    }
+}
+
+/// Claims that ask for more than they have.
+pub(super) struct Growth;
+
+impl Controller for Growth {
+    type View = growth::View;
+
+    fn name(&self) -> &'static str {
+        "expand-controller"
+    }
+
+    fn component(&self) -> &'static str {
+        "external-resizer stead.io/local"
+    }
+
+    fn wakes(self: &Arc<Self>, wakes: &mut Wakes<'_>) {
+        wakes.reads::<PersistentVolumeClaim>();
+        wakes.on_each::<PersistentVolumeClaim>();
+        wakes.reads::<PersistentVolume>();
+        wakes.on::<PersistentVolume>(|volume| {
+            let reference = volume.spec.as_ref().and_then(|spec| spec.claim_ref.as_ref());
+            let key = reference.and_then(|claim| {
+                Some(Key::new(claim.namespace.as_deref()?, claim.name.as_deref()?))
+            });
+            key.into_iter().collect()
+        });
+    }
+
+    fn view(&self, key: &Key, caches: &Caches, now: Timestamp) -> Option<growth::View> {
+        let claim = caches.of::<PersistentVolumeClaim>().get(&key.namespace, &key.name)?;
+        let volume = caches.of::<PersistentVolume>().get("", volume_of(&claim));
+        Some(growth::View { claim, volume, now })
+    }
+
+    fn reconcile(&self, view: &growth::View) -> Plan {
+        growth::reconcile(view)
     }
 }
 
