@@ -5,15 +5,18 @@
 //! ```
 //!
 //! `pods` fills in account, token, priority and tolerations; `storage` the default class and the
-//! finalizers; `nodes` what a node's own identity may write; `namespaces` those that stay.
+//! finalizers; `limits` what limit ranges say; `nodes` what a node's own identity may write;
+//! `namespaces` those that stay; `quota` what a write costs, which the server asks by itself.
 //!
 //! Source: kubernetes v1.36 `plugin/pkg/admission`, by the plugins that are on by default.
 
 #![forbid(unsafe_code)]
 
+mod limits;
 mod namespaces;
 mod nodes;
 mod pods;
+pub mod quota;
 mod storage;
 #[cfg(test)]
 mod tests;
@@ -21,7 +24,8 @@ mod tests;
 use api::{
     ApiError, Object, Resource,
     k8s::api::{
-        core::v1::ServiceAccount, scheduling::v1::PriorityClass, storage::v1::StorageClass,
+        core::v1::{LimitRange, ServiceAccount},
+        scheduling::v1::PriorityClass, storage::v1::StorageClass,
     },
     status::About,
 };
@@ -72,6 +76,8 @@ pub trait Lookup {
     fn storage_class(&self, name: &str) -> Option<StorageClass>;
     /// All storage classes.
     fn storage_classes(&self) -> Vec<StorageClass>;
+    /// The limit ranges of a namespace, by name.
+    fn limit_ranges(&self, namespace: &str) -> Vec<LimitRange>;
 }
 
 /// Fills in what other objects give, or refuses. Idempotent. `object` is `None` for a delete.
@@ -88,6 +94,7 @@ pub fn admit(
     namespaces::keep(request)?;
     let Some(object) = object else { return Ok(()) };
     pods::admit(request, object, lookup)?;
+    limits::admit(request, object, lookup)?;
     storage::admit(request, object, lookup)?;
     nodes::taint(request, object);
     Ok(())

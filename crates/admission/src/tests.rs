@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use api::{
     k8s::{
-        api::{core::v1::ServiceAccount, scheduling::v1::PriorityClass, storage::v1::StorageClass},
+        api::{core::v1::{LimitRange, ServiceAccount}, scheduling::v1::PriorityClass, storage::v1::StorageClass},
         apimachinery::pkg::apis::meta::v1::ObjectMeta,
     },
     resource,
@@ -23,7 +23,7 @@ fn named(name: &str) -> ObjectMeta {
 
 impl Lookup for World {
     fn service_account(&self, namespace: &str, name: &str) -> Option<ServiceAccount> {
-        let known = namespace == "n" && ["default", "quiet"].contains(&name);
+        let known = ["n", "ranged"].contains(&namespace) && ["default", "quiet"].contains(&name);
         known.then(|| ServiceAccount {
             metadata: named(name),
             automount_service_account_token: (name == "quiet").then_some(false),
@@ -51,6 +51,16 @@ impl Lookup for World {
         self.storage_classes()
             .into_iter()
             .find(|class| class.metadata.name.as_deref() == Some(name))
+    }
+
+    fn limit_ranges(&self, namespace: &str) -> Vec<LimitRange> {
+        let range = json!({"metadata": {"name": "r"}, "spec": {"limits": [
+            {"type": "Container", "default": {"cpu": "500m", "memory": "1Gi"}, "defaultRequest": {"cpu": "100m"},
+             "max": {"memory": "2Gi"}, "min": {"cpu": "50m"}, "maxLimitRequestRatio": {"cpu": "6"}},
+            {"type": "Pod", "max": {"memory": "3Gi"}},
+            {"type": "PersistentVolumeClaim", "min": {"storage": "1Gi"}, "max": {"storage": "9Gi"}}]}});
+        let range = serde_json::from_value(range).unwrap();
+        if namespace == "ranged" { vec![range] } else { Vec::new() }
     }
 
     fn storage_classes(&self) -> Vec<StorageClass> {
@@ -307,4 +317,52 @@ fn some_namespaces_stay() {
         "",
         expect![[r#"namespaces "kube-system" is forbidden: this namespace may not be deleted"#]],
     );
+}
+
+#[test]
+fn limit_ranges_fill_in_and_refuse() {
+    let pod = |resources: Value| {
+        json!({"metadata": {"name": "p", "namespace": "ranged"},
+            "spec": {"containers": [{"name": "c", "image": "i", "resources": resources}]}})
+    };
+    let container = "/spec/containers/0/resources";
+    check(
+        CREATE,
+        POD,
+        pod(json!({})),
+        container,
+        expect![[r#"{"limits":{"cpu":"500m","memory":"1Gi"},"requests":{"cpu":"100m"}}"#]],
+    );
+    check(
+        CREATE,
+        POD,
+        pod(json!({})),
+        "/metadata/annotations/kubernetes.io~1limit-ranger",
+        expect![[r#""LimitRanger plugin set: cpu request for container c; cpu, memory limit for container c""#]],
+    );
+    check(
+        CREATE,
+        POD,
+        pod(json!({"requests": {"cpu": "10m", "memory": "3Gi"}, "limits": {"cpu": "20m", "memory": "4Gi"}})),
+        container,
+        expect![[r#"pods "p" is forbidden: [minimum cpu usage per Container is 50m, but request is 10m, maximum memory usage per Container is 2Gi, but limit is 4Gi, maximum memory usage per Pod is 3Gi, but limit is 4Gi]"#]],
+    );
+    check(
+        CREATE,
+        POD,
+        pod(json!({"requests": {"cpu": "50m"}, "limits": {"cpu": "1"}})),
+        container,
+        expect![[r#"pods "p" is forbidden: cpu max limit to request ratio per Container is 6, but provided ratio is 20.000000"#]],
+    );
+    let claim = |size: &str| {
+        json!({"metadata": {"name": "c", "namespace": "ranged"}, "spec": {"storageClassName": "",
+            "resources": {"requests": {"storage": size}}}})
+    };
+    for (size, said) in [
+        ("512Mi", expect![[r#"persistentvolumeclaims "c" is forbidden: minimum storage usage per PersistentVolumeClaim is 1Gi, but request is 512Mi"#]]),
+        ("10Gi", expect![[r#"persistentvolumeclaims "c" is forbidden: maximum storage usage per PersistentVolumeClaim is 9Gi, but request is 10Gi"#]]),
+        ("9Gi", expect![[r#""9Gi""#]]),
+    ] {
+        check(CREATE, CLAIM, claim(size), "/spec/resources/requests/storage", said);
+    }
 }

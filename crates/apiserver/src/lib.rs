@@ -35,6 +35,7 @@ mod plugins;
 mod protobuf;
 mod proxy;
 mod query;
+mod quota;
 mod serve;
 mod server;
 mod sweep;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use api::{
     ApiError, Object,
     k8s::api::{
-        core::v1::ServiceAccount, scheduling::v1::PriorityClass, storage::v1::StorageClass,
+        core::v1::{LimitRange, ServiceAccount},
+        scheduling::v1::PriorityClass, storage::v1::StorageClass,
     },
 };
 use store::Store;
@@ -77,5 +78,10 @@ impl admission::Lookup for Lookup {
 
     fn storage_classes(&self) -> Vec<StorageClass> {
         self.list("")
+    }
+
+    fn limit_ranges(&self, namespace: &str) -> Vec<LimitRange> {
+        // Without a namespace nothing is limited, and all ranges would be listed.
+        if namespace.is_empty() { Vec::new() } else { self.list(namespace) }
     }
 }

@@ -44,6 +44,7 @@ use crate::{
     path::Ask,
     protobuf,
     query::Query,
+    quota::Turns,
     version::Version,
 };
 
@@ -102,6 +103,8 @@ struct Inner {
     store: Store,
     options: Options,
     limits: Limits,
+    /// Who writes where a quota counts.
+    turns: Turns,
     metrics: Metrics,
     /// Where clients reach it, once its first objects are there.
     bootstrapped: OnceLock<SocketAddr>,
@@ -128,12 +131,17 @@ impl ApiServer {
             store,
             options,
             limits: Limits::default(),
+            turns: Turns::default(),
             metrics: Metrics::default(),
             bootstrapped: OnceLock::new(),
             stopping: AtomicBool::new(false),
             disk_fails: AtomicBool::new(false),
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    pub(crate) fn turns(&self) -> &Turns {
+        &self.inner.turns
     }
 
     pub(crate) fn store(&self) -> &Store {

@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Endpoints, Event, Namespace, Node, Secret, ServiceAccount,
+    ConfigMap, Endpoints, Event, LimitRange, Namespace, Node, ResourceQuota, Secret,
+    ServiceAccount,
 };
 use serde_json::Value;
 
@@ -16,7 +17,7 @@ pub(crate) use super::{
     service::service,
     volume::{persistent_volume, persistent_volume_claim},
 };
-use crate::resource::Column;
+use crate::{quantity, resource::Column};
 
 pub(crate) static CONFIG_MAP: &[Column] = &[
     NAME,
@@ -60,6 +61,8 @@ pub(crate) static EVENT: &[Column] = &[
     wide("Count", "The number of times this event has occurred."),
     Column { priority: 1, ..NAME },
 ];
+
+pub(crate) static LIMIT_RANGE: &[Column] = super::DEFAULT_AS_TEXT;
 
 pub(crate) static NAMESPACE: &[Column] =
     &[NAME, text("Status", "The status of the namespace"), AGE];
@@ -184,6 +187,19 @@ pub(crate) static SECRET: &[Column] = &[
     text(
         "Data",
         "Data contains the secret data. Each key must consist of alphanumeric characters, '-', '_' or '.'. The serialized form of the secret data is a base64 encoded string, representing the arbitrary (possibly non-string) data value here. Described in https://tools.ietf.org/html/rfc4648#section-4",
+    ),
+    AGE,
+];
+
+pub(crate) static RESOURCE_QUOTA: &[Column] = &[
+    NAME,
+    text(
+        "Request",
+        "Request represents a minimum amount of cpu/memory that a container may consume.",
+    ),
+    text(
+        "Limit",
+        "Limits control the maximum amount of cpu/memory that a container may use independent of contention on the node.",
     ),
     AGE,
 ];
@@ -332,6 +348,28 @@ pub(crate) fn secret(it: &Secret, now: Timestamp) -> Vec<Value> {
         name(&it.metadata),
         or_empty(it.type_.as_ref()).into(),
         keys.into(),
+        age_of(&it.metadata, now),
+    ]
+}
+
+pub(crate) fn limit_range(it: &LimitRange, _: Timestamp) -> Vec<Value> {
+    super::default_row(&it.metadata)
+}
+
+pub(crate) fn resource_quota(it: &ResourceQuota, now: Timestamp) -> Vec<Value> {
+    let status = it.status.clone().unwrap_or_default();
+    let hard = status.hard.unwrap_or_default();
+    let (mut requests, mut limits) = (Vec::new(), Vec::new());
+    for (resource, most) in &hard {
+        let used = quantity::in_list(status.used.as_ref(), resource);
+        let line = format!("{resource}: {used}/{}", quantity::of(most));
+        let column = if resource.starts_with("limits.") { &mut limits } else { &mut requests };
+        column.push(line);
+    }
+    vec![
+        name(&it.metadata),
+        requests.join(", ").into(),
+        limits.join(", ").into(),
         age_of(&it.metadata, now),
     ]
 }

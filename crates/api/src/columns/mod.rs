@@ -48,6 +48,9 @@ const AGE: Column = text("Age", CREATED);
 pub(crate) static DEFAULT: &[Column] =
     &[NAME, Column { kind: "date", ..text("Created At", CREATED) }];
 
+/// Nearly the same, for a kind whose printer says when it was made.
+pub(crate) static DEFAULT_AS_TEXT: &[Column] = &[NAME, text("Created At", CREATED)];
+
 /// The cells of a kind that has no printer of its own.
 pub(crate) fn default_row(meta: &ObjectMeta) -> Vec<Value> {
     let created = meta.creation_timestamp.as_ref();

@@ -361,3 +361,23 @@ fn policies() {
         expect!["web | db | true | 30% | 1,3-5 | False | 2m"],
     );
 }
+
+#[test]
+fn quotas_show_what_is_used() {
+    let meta = json!({"name": "q", "creationTimestamp": "2026-01-01T11:59:55Z"});
+    let quota = json!({"metadata": meta, "status": {
+        "hard": {"pods": "2", "limits.cpu": "4", "requests.memory": "1Gi"},
+        "used": {"pods": "1", "limits.cpu": "500m"}}});
+    check(
+        "",
+        "ResourceQuota",
+        quota,
+        expect!["q | pods: 1/2, requests.memory: 0/1Gi | limits.cpu: 500m/4 | 5s"],
+    );
+    check(
+        "",
+        "LimitRange",
+        json!({"metadata": meta, "spec": {"limits": []}}),
+        expect!["q | 2026-01-01T11:59:55Z"],
+    );
+}

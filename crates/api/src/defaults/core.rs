@@ -2,7 +2,8 @@
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Event, Namespace, Node, ObjectReference, Secret, ServiceAccount,
+    ConfigMap, Event, LimitRange, Namespace, Node, ObjectReference, ResourceQuota, Secret,
+    ServiceAccount,
 };
 
 use super::omit::{metadata, omit, text};
@@ -80,6 +81,49 @@ pub(crate) fn node(node: &mut Node) {
     }
     let lists = [&mut status.capacity, &mut status.allocatable];
     lists.into_iter().flatten().for_each(quantity::canonicalise_list);
+}
+
+/// What a container may have is what it gets where it names nothing, and what it is sure of is that.
+pub(crate) fn limit_range(range: &mut LimitRange) {
+    metadata(&mut range.metadata);
+    for item in range.spec.iter_mut().flat_map(|spec| spec.limits.iter_mut()) {
+        if item.type_ == "Container" {
+            let max = item.max.clone().unwrap_or_default();
+            let default = item.default.get_or_insert_default();
+            for (name, value) in max {
+                default.entry(name).or_insert(value);
+            }
+            let (default, min) = (default.clone(), item.min.clone().unwrap_or_default());
+            let request = item.default_request.get_or_insert_default();
+            for (name, value) in default.into_iter().chain(min) {
+                request.entry(name).or_insert(value);
+            }
+        }
+        let lists = [
+            &mut item.max,
+            &mut item.min,
+            &mut item.default,
+            &mut item.default_request,
+            &mut item.max_limit_request_ratio,
+        ];
+        for list in lists {
+            omit(list);
+            list.iter_mut().for_each(quantity::canonicalise_list);
+        }
+    }
+}
+
+pub(crate) fn resource_quota(quota: &mut ResourceQuota) {
+    metadata(&mut quota.metadata);
+    let spec = quota.spec.get_or_insert_default();
+    omit(&mut spec.hard);
+    omit(&mut spec.scopes);
+    spec.hard.iter_mut().for_each(quantity::canonicalise_list);
+    let status = quota.status.get_or_insert_default();
+    for list in [&mut status.hard, &mut status.used] {
+        omit(list);
+        list.iter_mut().for_each(quantity::canonicalise_list);
+    }
 }
 
 /// `stringData` is for writing only: it is folded into `data`, where it wins.

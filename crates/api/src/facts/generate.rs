@@ -30,8 +30,8 @@ pub(crate) fn definitions() -> Map<String, Value> {
         };
     }
     add! {
-        core: ConfigMap, Endpoints, Event, Namespace, Node, PersistentVolume, PersistentVolumeClaim,
-            Pod, Secret, Service, ServiceAccount, Binding;
+        core: ConfigMap, Endpoints, Event, LimitRange, Namespace, Node, PersistentVolume,
+            PersistentVolumeClaim, Pod, ResourceQuota, Secret, Service, ServiceAccount, Binding;
         apps: ControllerRevision, StatefulSet;
         authentication: SelfSubjectReview, TokenReview, TokenRequest;
         authorization: LocalSubjectAccessReview, SelfSubjectAccessReview, SelfSubjectRulesReview,

@@ -1,8 +1,8 @@
 //! What field selectors can ask of an object. The `core` group.
 
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Endpoints, Event, Namespace, Node, ObjectReference, PersistentVolume,
-    PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount,
+    ConfigMap, Endpoints, Event, LimitRange, Namespace, Node, ObjectReference, PersistentVolume,
+    PersistentVolumeClaim, Pod, ResourceQuota, Secret, Service, ServiceAccount,
 };
 
 pub(crate) fn config_map(_: &ConfigMap) -> Vec<(&'static str, String)> {
@@ -67,6 +67,14 @@ pub(crate) fn pod(it: &Pod) -> Vec<(&'static str, String)> {
 
 pub(crate) fn secret(it: &Secret) -> Vec<(&'static str, String)> {
     vec![("type", it.type_.clone().unwrap_or_default())]
+}
+
+pub(crate) fn limit_range(_: &LimitRange) -> Vec<(&'static str, String)> {
+    Vec::new()
+}
+
+pub(crate) fn resource_quota(_: &ResourceQuota) -> Vec<(&'static str, String)> {
+    Vec::new()
 }
 
 pub(crate) fn service_account(_: &ServiceAccount) -> Vec<(&'static str, String)> {

@@ -1,8 +1,8 @@
 //! The kinds of the `core` group.
 
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Endpoints, Event, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
-    Secret, Service, ServiceAccount,
+    ConfigMap, Endpoints, Event, LimitRange, Namespace, Node, PersistentVolume,
+    PersistentVolumeClaim, Pod, ResourceQuota, Secret, Service, ServiceAccount,
 };
 
 use crate::{
@@ -91,6 +91,32 @@ pub static EVENT: Kind<Event> = Kind {
     columns: columns::EVENT,
     row: columns::event,
     fields: fields::event,
+};
+
+/// `limitranges`
+pub static LIMIT_RANGE: Kind<LimitRange> = Kind {
+    names: Names {
+        group: "",
+        version: "v1",
+        kind: "LimitRange",
+        plural: "limitranges",
+        singular: "limitrange",
+        short: &["limits"],
+        categories: &[],
+    },
+    scope: Scope::Namespaced,
+    verbs: VERBS,
+    subresources: &[],
+    alias: None,
+    create_on_update: true,
+    unconditional_update: true,
+    defaults: defaults::limit_range,
+    prepare: prepare::limit_range,
+    validate: validation::limit_range,
+    warnings: warnings::limit_range,
+    columns: columns::LIMIT_RANGE,
+    row: columns::limit_range,
+    fields: fields::limit_range,
 };
 
 /// `namespaces`
@@ -314,6 +340,38 @@ pub static POD: Kind<Pod> = Kind {
     columns: columns::POD,
     row: columns::pod,
     fields: fields::pod,
+};
+
+/// `resourcequotas`
+pub static RESOURCE_QUOTA: Kind<ResourceQuota> = Kind {
+    names: Names {
+        group: "",
+        version: "v1",
+        kind: "ResourceQuota",
+        plural: "resourcequotas",
+        singular: "resourcequota",
+        short: &["quota"],
+        categories: &[],
+    },
+    scope: Scope::Namespaced,
+    verbs: VERBS,
+    subresources: &[Subresource {
+        name: "status",
+        group: "",
+        version: "v1",
+        kind: "ResourceQuota",
+        verbs: &["get", "patch", "update"],
+    }],
+    alias: None,
+    create_on_update: false,
+    unconditional_update: true,
+    defaults: defaults::resource_quota,
+    prepare: prepare::resource_quota,
+    validate: validation::resource_quota,
+    warnings: warnings::resource_quota,
+    columns: columns::RESOURCE_QUOTA,
+    row: columns::resource_quota,
+    fields: fields::resource_quota,
 };
 
 /// `secrets`

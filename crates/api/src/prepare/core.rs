@@ -1,9 +1,9 @@
 //! What clients may not write: dropped, kept from the stored object, or set. The `core` group.
 
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Endpoints, Event, Namespace, NamespaceStatus, Node, PersistentVolume,
+    ConfigMap, Endpoints, Event, LimitRange, Namespace, NamespaceStatus, Node, PersistentVolume,
     PersistentVolumeClaim, PersistentVolumeClaimStatus, PersistentVolumeStatus, Pod, PodCondition,
-    PodStatus, Secret, ServiceAccount,
+    PodStatus, ResourceQuota, Secret, ServiceAccount,
 };
 
 pub(crate) use super::service::service;
@@ -147,6 +147,20 @@ fn gated(pod: &Pod) -> Option<Vec<PodCondition>> {
         message: Some("Scheduling is blocked due to non-empty scheduling gates".to_owned()),
         ..PodCondition::default()
     }])
+}
+
+pub(crate) fn limit_range(range: &mut LimitRange, old: Option<&LimitRange>, _: Part) {
+    metadata(&mut range.metadata, old.map(|old| &old.metadata));
+}
+
+/// Its status is the server's own, counted with every write that it concerns.
+pub(crate) fn resource_quota(quota: &mut ResourceQuota, old: Option<&ResourceQuota>, part: Part) {
+    metadata(&mut quota.metadata, old.map(|old| &old.metadata));
+    match (old, part) {
+        (None, _) => quota.status = None,
+        (Some(old), Part::Main) => quota.status.clone_from(&old.status),
+        (Some(old), Part::Status) => quota.spec.clone_from(&old.spec),
+    }
 }
 
 pub(crate) fn secret(secret: &mut Secret, old: Option<&Secret>, _: Part) {

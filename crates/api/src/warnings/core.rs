@@ -1,8 +1,8 @@
 //! What a `Warning` header says about an object. The `core` group.
 
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Endpoints, Event, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
-    Secret, Service, ServiceAccount,
+    ConfigMap, Endpoints, Event, LimitRange, Namespace, Node, PersistentVolume,
+    PersistentVolumeClaim, Pod, ResourceQuota, Secret, Service, ServiceAccount,
 };
 
 use crate::field::Path;
@@ -60,6 +60,14 @@ pub(crate) fn pod(pod: &Pod, old: Option<&Pod>) -> Vec<String> {
         Some(spec) if !unchanged => super::pod::pod(spec, &pod.metadata, &Path::default()),
         _ => Vec::new(),
     }
+}
+
+pub(crate) fn limit_range(_: &LimitRange, _: Option<&LimitRange>) -> Vec<String> {
+    Vec::new()
+}
+
+pub(crate) fn resource_quota(_: &ResourceQuota, _: Option<&ResourceQuota>) -> Vec<String> {
+    Vec::new()
 }
 
 pub(crate) fn secret(_: &Secret, _: Option<&Secret>) -> Vec<String> {

@@ -5,6 +5,7 @@ mod backups;
 pub(crate) mod house;
 mod https;
 mod kinds;
+mod quotas;
 mod reads;
 mod sets;
 mod watches;

@@ -60,6 +60,7 @@ impl ApiServer {
         let namespace = object.meta().namespace.clone().unwrap_or_default();
         let given = object.meta().name.clone().unwrap_or_default();
         self.check_namespace(resource, &namespace, &given)?;
+        let turn = self.turn(resource, &namespace).await;
         let base = object.meta().generate_name.clone().unwrap_or_default();
         let generated = given.is_empty() && !base.is_empty();
         for try_ in 1.. {
@@ -82,6 +83,8 @@ impl ApiServer {
             resource.prepare(&mut *draft_object, None, Part::Main);
             let mut ops = self.allocate(None, &mut *draft_object)?;
             Self::check(call, &draft, &*draft_object)?;
+            ops.extend(self.charge(&turn, &draft, Some(&*draft_object))?);
+            self.count(&draft, &mut *draft_object)?;
             let value = stamp(resource, &*draft_object)?;
             let key = resource.key(&namespace, &name);
             if dry_run {

@@ -102,6 +102,7 @@ impl ApiServer {
         let key = resource.key(namespace, name);
         let dry_run = options.dry_run.as_ref().is_some_and(|words| !words.is_empty());
         let about = Call::about(resource);
+        let turn = self.turn(resource, namespace).await;
         for _ in 0..TRIES_MAX {
             let row = self.store().get(&key).ok_or_else(|| ApiError::not_found(about, name))?;
             let stored = Stored::read(resource, row)?;
@@ -140,6 +141,7 @@ impl ApiServer {
             }
             if gone {
                 ops.extend(self.release(&*stored.object));
+                ops.extend(self.charge(&turn, &draft, None)?);
             }
             match self.commit(ops).await {
                 Ok(committed) => {

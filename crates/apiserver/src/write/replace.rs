@@ -13,6 +13,7 @@ use crate::{
     call::Call,
     codec::{self, Stored},
     contract::Operation,
+    quota::Turn,
     server::ApiServer,
 };
 
@@ -93,13 +94,14 @@ impl ApiServer {
     ) -> Result<Bytes, ApiError> {
         let resource = target.resource;
         let key = resource.key(target.namespace, target.name);
+        let turn = self.turn(resource, target.namespace).await;
         for _ in 0..TRIES_MAX {
             let row = self.store().get(&key);
             let about = Call::about(resource);
             let row = row.ok_or_else(|| ApiError::not_found(about, target.name))?;
             let stored = Stored::read(resource, row)?;
             let new = make(&stored)?;
-            if let Tried::Done(bytes) = self.try_replace(call, target, &key, &stored, new).await? {
+            if let Tried::Done(bytes) = self.try_replace(call, target, &turn, &stored, new).await? {
                 return Ok(bytes);
             }
         }
@@ -110,7 +112,7 @@ impl ApiServer {
         &self,
         call: &Call,
         target: Target<'_>,
-        key: &str,
+        turn: &Turn,
         stored: &Stored,
         mut new: Box<dyn Object>,
     ) -> Result<Tried, ApiError> {
@@ -139,19 +141,23 @@ impl ApiServer {
             ops = self.allocate(Some(old), &mut *new)?;
             Self::check(call, &draft, &*new)?;
         }
+        let gone = is_gone(&*new);
+        ops.extend(self.charge(turn, &draft, Some(&*new).filter(|_| !gone))?);
+        self.count(&draft, &mut *new)?;
         let value = stamp(resource, &*new)?;
-        if codec::unchanged(&stored.row, &value) && ops.is_empty() && !is_gone(&*new) {
+        if codec::unchanged(&stored.row, &value) && ops.is_empty() && !gone {
             return Ok(Tried::Done(stored.row.value.clone()));
         }
         if target.dry_run {
             return codec::unstored(&value, Some(stored.row.revision)).map(Tried::Done);
         }
         let expect = Expect::At(stored.row.revision);
-        if is_gone(&*new) {
+        let key = resource.key(target.namespace, target.name);
+        if gone {
             ops.extend(self.release(&*new));
-            ops.insert(0, remove(key.to_owned(), expect, value));
+            ops.insert(0, remove(key, expect, value));
         } else {
-            ops.insert(0, put(resource, key.to_owned(), expect, &*new, value));
+            ops.insert(0, put(resource, key, expect, &*new, value));
         }
         match self.commit(ops).await {
             Ok(committed) => Ok(Tried::Done(first_value(&committed.rows))),

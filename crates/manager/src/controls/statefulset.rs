@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
-use api::selector::Labels;
+use api::{quantity, selector::Labels};
 use client::{Cache, Key};
 use controllers::{
     Action, Plan, Verb,
@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use k8s_openapi::{
     api::{
         apps::v1::{ControllerRevision, StatefulSet},
-        core::v1::{PersistentVolumeClaim, Pod},
+        core::v1::{PersistentVolumeClaim, Pod, ResourceQuota},
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
@@ -28,14 +28,34 @@ const OWNERLESS: &str = "ownerless";
 
 pub(super) struct Sets {
     options: Options,
+    /// Whether quotas are watched, too.
+    quotas: bool,
     sets: OnceLock<Cache<StatefulSet>>,
     /// What was last refused to each set, and since when, once that was looked at.
     refused: Mutex<BTreeMap<Key, (String, Option<Timestamp>)>>,
 }
 
 impl Sets {
-    pub(super) fn new(options: Options) -> Self {
-        Self { options, sets: OnceLock::new(), refused: Mutex::default() }
+    /// With `quotas`, a set that a quota has stopped goes on as soon as there is room.
+    pub(super) fn new(options: Options, quotas: bool) -> Self {
+        Self { options, quotas, sets: OnceLock::new(), refused: Mutex::default() }
+    }
+
+    /// The sets that lack pods, where a quota goes or leaves more room than before.
+    fn let_on(
+        &self,
+        old: Option<&Arc<ResourceQuota>>,
+        new: Option<&Arc<ResourceQuota>>,
+    ) -> Vec<Key> {
+        let (Some(sets), Some(old)) = (self.sets.get(), old) else { return Vec::new() };
+        if new.is_some_and(|new| !leaves_more(old, new)) {
+            return Vec::new();
+        }
+        let lacking = sets.in_namespace(namespace(&old.metadata)).into_iter().filter(|set| {
+            let wanted = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+            set.status.as_ref().is_none_or(|status| status.replicas < wanted)
+        });
+        lacking.map(|set| Key::of(&set.metadata)).collect()
     }
 
     /// The sets whose pods or claims could have this name: every part of it between dashes, as
@@ -77,6 +97,22 @@ impl Sets {
     }
 }
 
+/// Whether anything is limited less, or used less, than before.
+fn leaves_more(old: &ResourceQuota, new: &ResourceQuota) -> bool {
+    let list = |quota: &ResourceQuota, used: bool| {
+        let status = quota.status.clone().unwrap_or_default();
+        if used { status.used } else { status.hard }.unwrap_or_default()
+    };
+    let (hard, used) = (list(new, false), list(new, true));
+    list(old, false).keys().any(|name| {
+        let room = |quota: &ResourceQuota| {
+            let at = |used| quantity::in_list(Some(&list(quota, used)), name);
+            at(false) - at(true)
+        };
+        !hard.contains_key(name) || !used.contains_key(name) || room(new) > room(old)
+    })
+}
+
 impl Controller for Sets {
     type View = View;
 
@@ -100,6 +136,11 @@ impl Controller for Sets {
         wakes.on::<PersistentVolumeClaim>(move |claim| me.named_in(&claim.metadata));
         let me = Arc::clone(self);
         wakes.on::<ControllerRevision>(move |revision| me.revision_concerns(revision));
+        if self.quotas {
+            let me = Arc::clone(self);
+            wakes.reads::<ResourceQuota>();
+            wakes.on_change::<ResourceQuota>(move |old, new| me.let_on(old, new));
+        }
     }
 
     fn view(&self, key: &Key, caches: &Caches, now: Timestamp) -> Option<View> {

@@ -14,5 +14,6 @@ mod disk;
 mod pattern;
 mod reboot;
 mod script;
+mod storage;
 mod survival;
 mod transcripts;

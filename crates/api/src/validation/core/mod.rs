@@ -12,6 +12,7 @@ pub(super) mod pod;
 mod pod_update;
 mod probe;
 mod projected;
+mod quota;
 mod resources;
 mod security;
 mod service;
@@ -22,6 +23,7 @@ pub(super) use address::non_special_ip;
 pub(crate) use keys::{config_map, secret};
 pub(crate) use node::{namespace, node, service_account};
 pub(crate) use pod::pod;
+pub(crate) use quota::{limit_range, resource_quota};
 pub(crate) use service::{endpoints, service};
 pub(crate) use storage::{persistent_volume, persistent_volume_claim};
 

@@ -393,3 +393,99 @@ fn leases_classes_events_and_reviews() {
     "#]],
     );
 }
+
+#[test]
+fn quotas_limit_what_can_be_counted() {
+    let quota = |hard: Value, more: Value| {
+        let mut quota = json!({"metadata": {"name": "q", "namespace": "n"}, "spec": {"hard": hard}});
+        if let (Value::Object(spec), Value::Object(more)) = (&mut quota["spec"], more) {
+            spec.extend(more);
+        }
+        quota
+    };
+    let good = json!({"pods": "2", "requests.cpu": "1500m", "count/statefulsets.apps": "1",
+        "gold.storageclass.storage.k8s.io/requests.storage": "1Gi", "services.nodeports": "0"});
+    check("", "resourcequotas", &quota(good, json!({})), &expect![""]);
+    check(
+        "",
+        "resourcequotas",
+        &quota(json!({"pods": "1.5", "apples": "1", "limits.memory": "-1"}), json!({})),
+        &expect![[r#"
+            spec.hard[apples]: Invalid value: "apples": must be a standard resource type or fully qualified
+            spec.hard[apples]: Invalid value: "apples": must be a standard resource for quota
+            spec.hard[limits.memory]: Invalid value: "-1": must be greater than or equal to 0
+            spec.hard[pods]: Invalid value: "1500m": must be an integer
+        "#]],
+    );
+    check(
+        "",
+        "resourcequotas",
+        &quota(json!({"services": "1"}), json!({"scopes": ["BestEffort", "NotBestEffort", "Odd"]})),
+        &expect![[r#"
+            spec.scopes: Invalid value: ["BestEffort","NotBestEffort","Odd"]: unsupported scope applied to resource
+            spec.scopes: Invalid value: ["BestEffort","NotBestEffort","Odd"]: unsupported scope applied to resource
+            spec.scopes: Invalid value: ["BestEffort","NotBestEffort","Odd"]: unsupported scope
+            spec.scopes: Invalid value: ["BestEffort","NotBestEffort","Odd"]: unsupported scope applied to resource
+            spec.scopes: Invalid value: ["BestEffort","NotBestEffort","Odd"]: conflicting scopes
+        "#]],
+    );
+    let rule = |operator: &str, values: Value| {
+        json!({"scopeSelector": {"matchExpressions": [
+            {"scopeName": "PriorityClass", "operator": operator, "values": values}]}})
+    };
+    let pods = || json!({"pods": "1"});
+    check("", "resourcequotas", &quota(pods(), rule("In", json!(["a"]))), &expect![""]);
+    check(
+        "",
+        "resourcequotas",
+        &quota(pods(), rule("In", json!([]))),
+        &expect![[r#"
+            spec.scopeSelector.matchExpressions.values: Required value: must be at least one value when `operator` is 'In' or 'NotIn' for scope selector
+        "#]],
+    );
+    check_update(
+        "",
+        "resourcequotas",
+        &quota(pods(), json!({"scopes": ["BestEffort"]})),
+        &quota(pods(), json!({})),
+        &expect![[r#"
+            spec.scopes: Invalid value: ["BestEffort"]: field is immutable
+        "#]],
+    );
+}
+
+#[test]
+fn limit_ranges_do_not_contradict_themselves() {
+    let range = |limit: Value| {
+        json!({"metadata": {"name": "r", "namespace": "n"}, "spec": {"limits": [limit]}})
+    };
+    let good = json!({"type": "Container", "min": {"cpu": "1"}, "max": {"cpu": "2"}});
+    check("", "limitranges", &range(good), &expect![""]);
+    check(
+        "",
+        "limitranges",
+        &range(json!({"type": "Container", "min": {"cpu": "3"}, "max": {"cpu": "2"}})),
+        &expect![[r#"
+            spec.limits[0].min[cpu]: Invalid value: "3": min value 3 is greater than max value 2
+            spec.limits[0].defaultRequest[cpu]: Invalid value: "2": min value 3 is greater than default request value 2
+            spec.limits[0].default[cpu]: Invalid value: "2": min value 3 is greater than default value 2
+        "#]],
+    );
+    check(
+        "",
+        "limitranges",
+        &range(json!({"type": "Pod", "default": {"cpu": "1"}, "maxLimitRequestRatio": {"cpu": "500m"}})),
+        &expect![[r#"
+            spec.limits[0].default: Forbidden: may not be specified when `type` is 'Pod'
+            spec.limits[0].maxLimitRequestRatio[cpu]: Invalid value: "500m": ratio 500m is less than 1
+        "#]],
+    );
+    check(
+        "",
+        "limitranges",
+        &range(json!({"type": "PersistentVolumeClaim"})),
+        &expect![[r#"
+            spec.limits[0].limits: Required value: either minimum or maximum storage value is required, but neither was provided
+        "#]],
+    );
+}
