@@ -25,7 +25,8 @@ use api::{
     ApiError, Object, Resource,
     k8s::api::{
         core::v1::{LimitRange, ServiceAccount},
-        scheduling::v1::PriorityClass, storage::v1::StorageClass,
+        scheduling::v1::PriorityClass,
+        storage::v1::StorageClass,
     },
     status::About,
 };

@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 
 use api::{
     k8s::{
-        api::{core::v1::{LimitRange, ServiceAccount}, scheduling::v1::PriorityClass, storage::v1::StorageClass},
+        api::{
+            core::v1::{LimitRange, ServiceAccount},
+            scheduling::v1::PriorityClass,
+            storage::v1::StorageClass,
+        },
         apimachinery::pkg::apis::meta::v1::ObjectMeta,
     },
     resource,
@@ -338,29 +342,47 @@ fn limit_ranges_fill_in_and_refuse() {
         POD,
         pod(json!({})),
         "/metadata/annotations/kubernetes.io~1limit-ranger",
-        expect![[r#""LimitRanger plugin set: cpu request for container c; cpu, memory limit for container c""#]],
+        expect![[
+            r#""LimitRanger plugin set: cpu request for container c; cpu, memory limit for container c""#
+        ]],
     );
     check(
         CREATE,
         POD,
-        pod(json!({"requests": {"cpu": "10m", "memory": "3Gi"}, "limits": {"cpu": "20m", "memory": "4Gi"}})),
+        pod(
+            json!({"requests": {"cpu": "10m", "memory": "3Gi"}, "limits": {"cpu": "20m", "memory": "4Gi"}}),
+        ),
         container,
-        expect![[r#"pods "p" is forbidden: [minimum cpu usage per Container is 50m, but request is 10m, maximum memory usage per Container is 2Gi, but limit is 4Gi, maximum memory usage per Pod is 3Gi, but limit is 4Gi]"#]],
+        expect![[
+            r#"pods "p" is forbidden: [minimum cpu usage per Container is 50m, but request is 10m, maximum memory usage per Container is 2Gi, but limit is 4Gi, maximum memory usage per Pod is 3Gi, but limit is 4Gi]"#
+        ]],
     );
     check(
         CREATE,
         POD,
         pod(json!({"requests": {"cpu": "50m"}, "limits": {"cpu": "1"}})),
         container,
-        expect![[r#"pods "p" is forbidden: cpu max limit to request ratio per Container is 6, but provided ratio is 20.000000"#]],
+        expect![[
+            r#"pods "p" is forbidden: cpu max limit to request ratio per Container is 6, but provided ratio is 20.000000"#
+        ]],
     );
     let claim = |size: &str| {
         json!({"metadata": {"name": "c", "namespace": "ranged"}, "spec": {"storageClassName": "",
             "resources": {"requests": {"storage": size}}}})
     };
     for (size, said) in [
-        ("512Mi", expect![[r#"persistentvolumeclaims "c" is forbidden: minimum storage usage per PersistentVolumeClaim is 1Gi, but request is 512Mi"#]]),
-        ("10Gi", expect![[r#"persistentvolumeclaims "c" is forbidden: maximum storage usage per PersistentVolumeClaim is 9Gi, but request is 10Gi"#]]),
+        (
+            "512Mi",
+            expect![[
+                r#"persistentvolumeclaims "c" is forbidden: minimum storage usage per PersistentVolumeClaim is 1Gi, but request is 512Mi"#
+            ]],
+        ),
+        (
+            "10Gi",
+            expect![[
+                r#"persistentvolumeclaims "c" is forbidden: maximum storage usage per PersistentVolumeClaim is 9Gi, but request is 10Gi"#
+            ]],
+        ),
         ("9Gi", expect![[r#""9Gi""#]]),
     ] {
         check(CREATE, CLAIM, claim(size), "/spec/resources/requests/storage", said);

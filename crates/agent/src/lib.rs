@@ -18,6 +18,7 @@ mod facts;
 mod firewall;
 mod folders;
 mod hook;
+mod images;
 mod node;
 mod objects;
 mod probe;

@@ -22,7 +22,7 @@ use tokio::{
 use crate::{
     clock::Clock,
     config::Config,
-    node,
+    images, node,
     recorder::Recorder,
     serve::{self, Authority, Kubelet},
     shared::Shared,
@@ -325,6 +325,7 @@ impl Agent {
             }
         });
         tasks.spawn(node::run(Arc::clone(shared)));
+        tasks.spawn(images::run(Arc::clone(shared)));
         if let Some(client) = self.provisioner.clone() {
             let own = Arc::clone(shared);
             tasks.spawn(async move {

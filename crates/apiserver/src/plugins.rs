@@ -6,7 +6,8 @@ use api::{
     ApiError, Object,
     k8s::api::{
         core::v1::{LimitRange, ServiceAccount},
-        scheduling::v1::PriorityClass, storage::v1::StorageClass,
+        scheduling::v1::PriorityClass,
+        storage::v1::StorageClass,
     },
 };
 use store::Store;

@@ -44,13 +44,9 @@ pub(crate) enum Turn {
     /// Nobody's quota is concerned.
     Free,
     /// The namespace has no quota, and gets none meanwhile.
-    Shared {
-        _guard: OwnedRwLockReadGuard<()>,
-    },
+    Shared { _guard: OwnedRwLockReadGuard<()> },
     /// Nobody else writes in the namespace.
-    Alone {
-        _guard: OwnedRwLockWriteGuard<()>,
-    },
+    Alone { _guard: OwnedRwLockWriteGuard<()> },
 }
 
 impl Turns {

@@ -12,7 +12,7 @@ use std::{
 use futures::{FutureExt, future::BoxFuture, stream::BoxStream};
 
 use crate::{
-    image::Images,
+    image::{Images, Unused},
     keepers::{KeeperOptions, Keepers, RootImage},
     net::{Addresses, Network, NetworkConfig, NetworkError},
     runtime::{
@@ -320,6 +320,15 @@ impl Runtime for Node {
 
     fn import(&self, file: PathBuf) -> BoxFuture<'_, Result<Vec<Image>, ImageError>> {
         async move { self.images.import(file, crate::keeper::now()).await }.boxed()
+    }
+
+    fn unused_images(&self) -> BoxFuture<'_, Result<Vec<Unused>, ImageError>> {
+        async move {
+            let users = self.image_users();
+            self.images.note_used(users.keys().map(String::as_str), crate::keeper::now());
+            Ok(self.images.unused(&users))
+        }
+        .boxed()
     }
 
     fn remove_image(&self, reference: &str) -> BoxFuture<'_, Result<(), ImageError>> {

@@ -187,7 +187,6 @@ pub enum Grown {
 
 /// `EXT4_IOC_RESIZE_FS` and `BLKGETSIZE64`, which no safe crate here has.
 mod calls {
-    #![expect(missing_docs, reason = "the macros write functions without")]
     nix::ioctl_write_ptr!(ext4_resize, b'f', 16, u64);
     nix::ioctl_read!(device_bytes, 0x12, 114, u64);
 }
@@ -215,13 +214,11 @@ pub fn grow(path: &Path) -> io::Result<Grown> {
 
 /// The device of the ext4 file system whose root is mounted at `path`.
 fn ext4_device(mountinfo: &str, path: &Path) -> Option<PathBuf> {
-    let mounts = mountinfo.lines().filter_map(|line| line.split_once(" - "));
+    let mut mounts = mountinfo.lines().filter_map(|line| line.split_once(" - "));
     // A later mount covers an earlier one.
-    let (place, kind) = mounts
-        .filter(|(place, _)| {
-            place.split(' ').nth(4).is_some_and(|at| Path::new(&unescaped(at)) == path)
-        })
-        .last()?;
+    let (place, kind) = mounts.rfind(|(place, _)| {
+        place.split(' ').nth(4).is_some_and(|at| Path::new(&unescaped(at)) == path)
+    })?;
     let mut kind = kind.split(' ');
     let whole = place.split(' ').nth(3) == Some("/");
     let device = (whole && kind.next() == Some("ext4")).then(|| kind.next()).flatten()?;

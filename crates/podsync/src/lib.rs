@@ -19,6 +19,7 @@ mod ending;
 pub mod env;
 pub mod events;
 pub mod files;
+pub mod images;
 mod living;
 pub mod node;
 pub mod observed;

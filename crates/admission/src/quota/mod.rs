@@ -85,7 +85,8 @@ fn charge_one(charge: &Charge<'_>, quota: &ResourceQuota) -> Result<Option<Resou
     let name = quota.metadata.name.as_deref().unwrap_or_default();
     if charge.old.is_none()
         && let Some(new) = charge.new.filter(|new| scope::matches(quota, *new))
-        && let Some(why) = new.as_any().downcast_ref::<Pod>().and_then(|pod| usage::unnamed(pod, &hard))
+        && let Some(why) =
+            new.as_any().downcast_ref::<Pod>().and_then(|pod| usage::unnamed(pod, &hard))
     {
         return Err(format!("failed quota: {name}: {why}"));
     }

@@ -57,9 +57,8 @@ fn bare() -> Value {
 
 #[test]
 fn a_pod_too_many() {
-    let of = |hard: &str, used: &str| {
-        quota(&json!({"pods": hard}), &json!({"pods": used}), json!({}))
-    };
+    let of =
+        |hard: &str, used: &str| quota(&json!({"pods": hard}), &json!({"pods": used}), json!({}));
     let (two, full, over) = (of("2", "1"), of("2", "2"), of("1", "3"));
     assert_eq!(after(&two, POD, None, Some(&bare())), "pods=2");
     assert_eq!(
@@ -185,8 +184,7 @@ fn scopes_choose_pods() {
 fn a_quota_is_counted_from_what_is_there() {
     let fresh = quota(&json!({"pods": "2", "requests.cpu": "4"}), &json!({}), json!({}));
     let kind = resource::by_kind("", "Pod").unwrap();
-    let pods =
-        [object(POD, &pod(&json!({"cpu": "1500m"}), &json!({}))), object(POD, &bare())];
+    let pods = [object(POD, &pod(&json!({"cpu": "1500m"}), &json!({}))), object(POD, &bare())];
     let status = counted(&fresh, pods.iter().map(|pod| (kind, &**pod)));
     let status = serde_json::to_value(status).unwrap();
     assert_eq!(status["used"], json!({"pods": "2", "requests.cpu": "1500m"}));

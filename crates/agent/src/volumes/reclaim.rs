@@ -290,9 +290,8 @@ impl Caretaker {
         match super::blocking(move || host::volume::grow(&path)).await {
             Ok(grown) => tracing::info!(name, ?grown, "a volume has grown"),
             Err(error) => {
-                let text = format!(
-                    "MountVolume.NodeExpandVolume failed for volume \"{name}\" : {error}"
-                );
+                let text =
+                    format!("MountVolume.NodeExpandVolume failed for volume \"{name}\" : {error}");
                 let event = warning("FileSystemResizeFailed", "", text);
                 self.shared.recorder.note_claim(&claim, event);
                 return Ended::Failed;
@@ -305,9 +304,8 @@ impl Caretaker {
         let claim = told.metadata.name.clone().unwrap_or_default();
         match claims.replace_status(&claim, &PostParams::default(), &told).await {
             Ok(claim) => {
-                let text = format!(
-                    "MountVolume.NodeExpandVolume succeeded for volume \"{name}\" {node}"
-                );
+                let text =
+                    format!("MountVolume.NodeExpandVolume succeeded for volume \"{name}\" {node}");
                 let event = normal("FileSystemResizeSuccessful", "", text);
                 self.shared.recorder.note_claim(&claim, event);
                 Ended::Done
@@ -354,7 +352,13 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(policy: &str, phase: &str, spec: Value, annotation: Option<(&str, &str)>, wanted: &str) {
+    fn check(
+        policy: &str,
+        phase: &str,
+        spec: Value,
+        annotation: Option<(&str, &str)>,
+        wanted: &str,
+    ) {
         let mut volume: PersistentVolume = serde_json::from_value(json!({
             "metadata": {"name": "v"}, "spec": spec, "status": {"phase": phase}}))
         .unwrap();
@@ -365,7 +369,7 @@ mod tests {
         let node = json!({"metadata": {"name": "n", "labels": {"zone": "here"}}});
         let node: Node = serde_json::from_value(node).unwrap();
         let told = task(&volume, &node, Path::new("/data/volumes"));
-        let told = told.map_or("-".to_owned(), |task| format!("{task:?}"));
+        let told = told.map_or_else(|| "-".to_owned(), |task| format!("{task:?}"));
         assert_eq!(told, wanted);
     }
 
@@ -390,7 +394,13 @@ mod tests {
         check("Recycle", "Failed", local("/srv/x"), None, "Recycle(\"/srv/x\")");
         check("Recycle", "Available", local("/srv/x"), None, "-");
         check("Retain", "Bound", local("/mnt/x"), None, "-");
-        check("Retain", "Bound", local("/mnt/x"), Some((growth::BEFORE, "1Gi")), "Grow(\"/mnt/x\")");
+        check(
+            "Retain",
+            "Bound",
+            local("/mnt/x"),
+            Some((growth::BEFORE, "1Gi")),
+            "Grow(\"/mnt/x\")",
+        );
         let on = |zone: &str| {
             json!({"local": {"path": "/srv/x"}, "nodeAffinity": {"required": {"nodeSelectorTerms": [
                 {"matchExpressions": [{"key": "zone", "operator": "In", "values": [zone]}]}]}}})

@@ -6,8 +6,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Endpoints, Event, LimitRange, Namespace, Node, ResourceQuota, Secret,
-    ServiceAccount,
+    ConfigMap, Endpoints, Event, LimitRange, Namespace, Node, ResourceQuota, Secret, ServiceAccount,
 };
 use serde_json::Value;
 

@@ -116,7 +116,8 @@ fn grow(
         annotations.entry(BEFORE.to_owned()).or_insert_with(|| before.unwrap_or_default().0);
     }
     let mut action = Action::update(grown, None, "its claim asks for more").in_group(1);
-    let text = format!("resize volume {name:?} by resizer \"{LOCAL_PROVISIONER}\" failed: {{error}}");
+    let text =
+        format!("resize volume {name:?} by resizer \"{LOCAL_PROVISIONER}\" failed: {{error}}");
     action.events = Some(Outcome {
         regarding: Target::of(&*view.claim),
         success: None,
@@ -161,7 +162,9 @@ fn under_way(
     let (state, message) = match condition {
         PENDING => (
             BY_NODE,
-            Some("Waiting for user to (re-)start a pod to finish file system resize of volume on node."),
+            Some(
+                "Waiting for user to (re-)start a pod to finish file system resize of volume on node.",
+            ),
         ),
         _ => (BY_CONTROLLER, None),
     };

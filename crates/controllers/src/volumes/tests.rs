@@ -1,5 +1,7 @@
 //! Rows of claims and volumes.
 
+#![expect(clippy::too_many_lines, reason = "rows are a table")]
+
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -386,7 +388,10 @@ fn the_phases_of_a_volume() {
         (held("Recycle", json!({"spec": {"local": {"path": "/x"}}})), None, "Released"),
         // What a node said of its failure stays.
         (
-            held("Recycle", json!({"spec": {"local": {"path": "/x"}}, "status": {"phase": "Failed"}})),
+            held(
+                "Recycle",
+                json!({"spec": {"local": {"path": "/x"}}, "status": {"phase": "Failed"}}),
+            ),
             None,
             "-",
         ),
@@ -403,8 +408,14 @@ fn the_phases_of_a_volume() {
         "update status of PersistentVolume v | Warning VolumeFailedDelete error getting deleter volume plugin for volume \"v\": no deletable volume plugin matched",
     );
     for (spec, wanted) in [
-        (json!({"csi": {"driver": "d", "volumeHandle": "h"}}), "No recycler plugin found for the volume!"),
-        (json!({"local": {"path": "/x"}, "volumeMode": "Block"}), "No recycler plugin found for the volume!"),
+        (
+            json!({"csi": {"driver": "d", "volumeHandle": "h"}}),
+            "No recycler plugin found for the volume!",
+        ),
+        (
+            json!({"local": {"path": "/x"}, "volumeMode": "Block"}),
+            "No recycler plugin found for the volume!",
+        ),
     ] {
         assert_eq!(
             told(&volume_plan(&held("Recycle", json!({"spec": spec})), None)),
@@ -412,7 +423,10 @@ fn the_phases_of_a_volume() {
         );
     }
     assert_eq!(
-        told(&volume_plan(&held("Delete", json!({"spec": {"hostPath": {"path": "/srv/x"}}})), None)),
+        told(&volume_plan(
+            &held("Delete", json!({"spec": {"hostPath": {"path": "/srv/x"}}})),
+            None
+        )),
         "update status of PersistentVolume v | Warning VolumeFailedDelete host_path deleter only supports /tmp/.+ but received provided /srv/x",
     );
     // One that the controller bound is free again when its claim went elsewhere.
@@ -445,9 +459,13 @@ fn growth_of(wants: &str, made_by: Option<&str>, more: &Value) -> (Value, Value)
     let claim = claim_of(&json!({"spec": {"volumeName": "v",
         "resources": {"requests": {"storage": wants}}},
         "status": {"phase": "Bound", "capacity": {"storage": "1Gi"}}}));
-    let mut volume = volume_of("v", "1Gi", &json!({"status": {"phase": "Bound"},
+    let mut volume = volume_of(
+        "v",
+        "1Gi",
+        &json!({"status": {"phase": "Bound"},
         "spec": {"local": {"path": "/mnt/v"},
-            "claimRef": {"name": "c", "namespace": "default", "uid": "claim"}}}));
+            "claimRef": {"name": "c", "namespace": "default", "uid": "claim"}}}),
+    );
     if let Some(made_by) = made_by {
         merge(&mut volume, &json!({"metadata": {"annotations": {super::PROVISIONED_BY: made_by}}}));
     }
@@ -474,7 +492,10 @@ fn a_folder_that_grows_gives_its_claim_the_capacity() {
     let (claim, volume) = (written(&plan, 0), written(&plan, 1));
     assert_eq!(claim["status"]["conditions"][0]["type"], "Resizing");
     assert_eq!(claim["status"]["allocatedResources"]["storage"], "2Gi");
-    assert_eq!(claim["status"]["allocatedResourceStatuses"]["storage"], "ControllerResizeInProgress");
+    assert_eq!(
+        claim["status"]["allocatedResourceStatuses"]["storage"],
+        "ControllerResizeInProgress"
+    );
     assert_eq!(claim["status"]["capacity"]["storage"], "1Gi");
     assert_eq!(volume["spec"]["capacity"]["storage"], "2Gi");
     assert_eq!(volume["metadata"]["resourceVersion"], "6", "a stale plan bounces");

@@ -179,7 +179,13 @@ impl Import<'_> {
             let tags: Result<Vec<String>, Fault> =
                 image.repo_tags.unwrap_or_default().iter().map(|tag| whole_name(tag)).collect();
             found.push(Found {
-                stored: Stored { config, manifests: Vec::new(), tags: tags?, digests: Vec::new() },
+                stored: Stored {
+                    config,
+                    manifests: Vec::new(),
+                    tags: tags?,
+                    digests: Vec::new(),
+                    pulled: false,
+                },
                 layers: pairs,
             });
         }
@@ -228,7 +234,8 @@ impl Import<'_> {
                 .flat_map(|name| digests.iter().map(|it| format!("{}@{it}", name.familiar())))
                 .collect();
             let tags = tag.into_iter().collect();
-            return Ok(Found { stored: Stored { config, manifests, tags, digests }, layers });
+            let stored = Stored { config, manifests, tags, digests, pulled: false };
+            return Ok(Found { stored, layers });
         }
         Err(Fault::Bad(format!("its indexes are nested more than {NESTING_MAX} deep")))
     }

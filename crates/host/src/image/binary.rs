@@ -74,7 +74,8 @@ fn build(
     .to_string()
     .into_bytes();
     let id = digest(&config);
-    let stored = Stored { config, manifests: Vec::new(), tags: vec![name], digests: Vec::new() };
+    let (manifests, digests) = (Vec::new(), Vec::new());
+    let stored = Stored { config, manifests, tags: vec![name], digests, pulled: false };
     store
         .add(vec![stored], now)?
         .pop()

@@ -36,6 +36,9 @@ pub(super) struct Entry {
     pub(super) size_bytes: u64,
     /// Seconds since 1970.
     pub(super) added_at_s: u64,
+    /// A registry has it; false where a person gave it, who may have no other copy.
+    #[serde(default)]
+    pub(super) pulled: bool,
 }
 
 impl Index {
@@ -72,6 +75,7 @@ impl Index {
         });
         entry.tags.extend(new.tags);
         entry.digests.extend(new.digests);
+        entry.pulled &= new.pulled;
         self.format = FORMAT;
     }
 }

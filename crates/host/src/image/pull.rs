@@ -114,7 +114,8 @@ impl Images {
             .buffer_unordered(LAYERS_AT_ONCE)
             .try_collect::<()>()
             .await?;
-        let stored = Stored { config, manifests, tags: tag.into_iter().collect(), digests };
+        let tags = tag.into_iter().collect();
+        let stored = Stored { config, manifests, tags, digests, pulled: true };
         let images = self.clone();
         let added = tokio::task::spawn_blocking(move || images.store.add(vec![stored], now))
             .await

@@ -50,6 +50,8 @@ pub struct Stored {
     pub(super) manifests: Vec<Vec<u8>>,
     pub(super) tags: Vec<String>,
     pub(super) digests: Vec<String>,
+    /// A registry has it.
+    pub(super) pulled: bool,
 }
 
 /// An image that no container uses.
@@ -59,6 +61,8 @@ pub struct Unused {
     pub image: Image,
     /// When it was last used, or else when it was added.
     pub used_at: SystemTime,
+    /// A registry has it; what a person imported may have no other copy.
+    pub pulled: bool,
 }
 
 impl Images {
@@ -179,7 +183,7 @@ impl Images {
             .filter_map(|(id, entry)| {
                 let added_at = SystemTime::UNIX_EPOCH + Duration::from_secs(entry.added_at_s);
                 let used_at = state.used_at.get(id).copied().unwrap_or(added_at);
-                Some(Unused { image: self.store.view(&state, id)?, used_at })
+                Some(Unused { image: self.store.view(&state, id)?, used_at, pulled: entry.pulled })
             })
             .collect();
         unused.sort_by(|a, b| (a.used_at, &a.image.id).cmp(&(b.used_at, &b.image.id)));
@@ -309,6 +313,7 @@ impl Store {
                     layers,
                     size_bytes: sizes?.into_iter().sum(),
                     added_at_s,
+                    pulled: image.pulled,
                 },
             ));
         }

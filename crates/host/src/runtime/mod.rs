@@ -19,6 +19,8 @@ pub use container::{
 };
 pub use error::{ImageError, RuntimeError};
 pub use image::{Credential, Image, PullRequest};
+
+use crate::image::Unused;
 pub use pod::{HostPort, PodConfig, PodState, Resources, Usage};
 
 /// A node's containers, images and pod networks.
@@ -86,6 +88,10 @@ pub trait Runtime: Send + Sync + 'static {
     fn image(&self, reference: &str) -> BoxFuture<'_, Result<Option<Image>, ImageError>>;
     /// Every image here.
     fn images(&self) -> BoxFuture<'_, Result<Vec<Image>, ImageError>>;
+    /// Images that no container uses, the longest unused first; those in use are noted as used now.
+    fn unused_images(&self) -> BoxFuture<'_, Result<Vec<Unused>, ImageError>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
     /// Adds the images of an OCI layout or docker archive file.
     fn import(&self, file: PathBuf) -> BoxFuture<'_, Result<Vec<Image>, ImageError>>;
     /// Forgets a name; the image goes with its last one when no container uses it.

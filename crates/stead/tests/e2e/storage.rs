@@ -150,10 +150,17 @@ spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
     refused(&cluster, &claim("waiting"), "Only bound persistent volume claims can be expanded");
     // A claim in use stays until its pod is gone; a bound volume until its claim is.
     done(&cluster, "kubectl delete pvc data-web-0 --wait=false");
-    done(&cluster, "kubectl delete pv $(kubectl get pvc data-web-0 -o jsonpath='{.spec.volumeName}') --wait=false");
+    done(
+        &cluster,
+        "kubectl delete pv $(kubectl get pvc data-web-0 -o jsonpath='{.spec.volumeName}') --wait=false",
+    );
     eventually(&cluster, "kubectl get pvc data-web-0", "Terminating");
     eventually(&cluster, "kubectl get pv", "Terminating");
-    eventually(&cluster, "kubectl exec web-0 -- sh -c 'echo kept > /data/x && cat /data/x'", "kept");
+    eventually(
+        &cluster,
+        "kubectl exec web-0 -- sh -c 'echo kept > /data/x && cat /data/x'",
+        "kept",
+    );
     done(&cluster, "kubectl scale statefulset web --replicas=0");
     eventually(&cluster, "kubectl get pvc data-web-0", "NotFound");
     eventually(&cluster, "kubectl get pv -o name | wc -l", "1");
@@ -253,9 +260,14 @@ fn s17_16_claims_go_as_the_policy_says() {
     done(&cluster, boss);
     done(&cluster, "kubectl scale statefulset web --replicas=1");
     eventually(&cluster, "kubectl get pods -o name | wc -l", "1");
-    eventually(&cluster, "kubectl get events", "PersistentVolumeClaim data-web-1 has a conflicting OwnerReference");
+    eventually(
+        &cluster,
+        "kubectl get events",
+        "PersistentVolumeClaim data-web-1 has a conflicting OwnerReference",
+    );
     eventually(&cluster, CLAIMS, "data-web-0 data-web-1 .");
-    let free = "kubectl patch pvc data-web-1 --type=merge -p '{\"metadata\":{\"ownerReferences\":null}}'";
+    let free =
+        "kubectl patch pvc data-web-1 --type=merge -p '{\"metadata\":{\"ownerReferences\":null}}'";
     done(&cluster, free);
     done(&cluster, "kubectl scale statefulset web --replicas=2");
     eventually(&cluster, READY, "2 ready");
@@ -292,8 +304,7 @@ fn s17_17_other_owners_are_respected() {
     let friend = own("data-web-0", "ConfigMap", "v1", "friend", &uid("configmap friend"), "");
     done(&cluster, &friend);
     eventually(&cluster, &owners("data-web-0"), "ConfigMap/friend= StatefulSet/web=true .");
-    let plain =
-        own("data-web-1", "StatefulSet", "apps/v1", "web", &uid("statefulset web"), "");
+    let plain = own("data-web-1", "StatefulSet", "apps/v1", "web", &uid("statefulset web"), "");
     done(&cluster, &plain);
     eventually(&cluster, &owners("data-web-1"), "StatefulSet/web=true .");
     done(&cluster, "kubectl delete statefulset web");
@@ -329,8 +340,16 @@ fn a_quota_stops_a_set_half_way_and_lets_it_go_on() {
     eventually(&cluster, READY, "2 ready");
     let wanted = "exceeded quota: small, requested: pods=1, used: pods=2, limited: pods=2";
     eventually(&cluster, "kubectl get events", wanted);
-    eventually(&cluster, "kubectl get quota", "NAME REQUEST LIMIT AGE small pods: 2/2, requests.storage: 3Gi/10Gi");
-    eventually(&cluster, "kubectl describe quota small", "Resource Used Hard -------- ---- ---- pods 2 2");
+    eventually(
+        &cluster,
+        "kubectl get quota",
+        "NAME REQUEST LIMIT AGE small pods: 2/2, requests.storage: 3Gi/10Gi",
+    );
+    eventually(
+        &cluster,
+        "kubectl describe quota small",
+        "Resource Used Hard -------- ---- ---- pods 2 2",
+    );
     // A claim cannot grow beyond it.
     refused(
         &cluster,
@@ -348,7 +367,10 @@ fn a_quota_stops_a_set_half_way_and_lets_it_go_on() {
     // Who waits behind another's pods goes on when those go.
     done(&cluster, "kubectl scale statefulset web --replicas=1");
     eventually(&cluster, "kubectl get quota small", "pods: 1/3");
-    done(&cluster, "kubectl run one --image=busybox --image-pull-policy=IfNotPresent -- sleep 1000000");
+    done(
+        &cluster,
+        "kubectl run one --image=busybox --image-pull-policy=IfNotPresent -- sleep 1000000",
+    );
     done(&cluster, "kubectl scale statefulset web --replicas=3");
     eventually(&cluster, READY, "2 ready");
     done(&cluster, "kubectl delete pod one --grace-period=0 --force");

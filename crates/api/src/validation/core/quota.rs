@@ -42,9 +42,8 @@ const MEASURED: [&str; 10] = [
     "requests.storage",
 ];
 /// What a scope other than `BestEffort` may be asked of.
-const COMPUTE: [&str; 7] = [
-    "pods", "cpu", "memory", "limits.cpu", "limits.memory", "requests.cpu", "requests.memory",
-];
+const COMPUTE: [&str; 7] =
+    ["pods", "cpu", "memory", "limits.cpu", "limits.memory", "requests.cpu", "requests.memory"];
 const EXISTING: [&str; 5] =
     ["BestEffort", "CrossNamespacePodAffinity", "NotBestEffort", "NotTerminating", "Terminating"];
 const CONFLICTS: [[&str; 2]; 2] =
@@ -210,8 +209,7 @@ fn limit_type(name: &str, at: At<'_>, out: &mut Report) {
     let faults = names::qualified_name(name);
     if !faults.is_empty() {
         out.faults(at, name, faults);
-    } else if !name.contains('/')
-        && !["Container", "PersistentVolumeClaim", "Pod"].contains(&name)
+    } else if !name.contains('/') && !["Container", "PersistentVolumeClaim", "Pod"].contains(&name)
     {
         out.invalid(at, name, "must be a standard limit type or fully qualified");
     }
@@ -265,10 +263,11 @@ fn limit_resource(kind: &str, name: &str, at: At<'_>, out: &mut Report) {
         if !compute && !name.starts_with("hugepages-") {
             out.invalid(at, name, "must be a standard resource for containers");
         }
-    } else if matches!(kind, "Pod" | "Container") && !name.contains("kubernetes.io/") {
-        if !is_extended(name) {
-            out.invalid(at, name, "doesn't follow extended resource name standard");
-        }
+    } else if matches!(kind, "Pod" | "Container")
+        && !name.contains("kubernetes.io/")
+        && !is_extended(name)
+    {
+        out.invalid(at, name, "doesn't follow extended resource name standard");
     }
 }
 
@@ -280,7 +279,11 @@ fn relations(limit: &LimitRangeItem, name: &str, at: At<'_>, out: &mut Report) {
     let (min, max) = (get(&limit.min), get(&limit.max));
     let (default, request) = (get(&limit.default), get(&limit.default_request));
     let ratio = get(&limit.max_limit_request_ratio);
-    let mut order = |low: Option<Quantity>, high: Option<Quantity>, field: &str, said, why: &str| {
+    let mut order = |low: Option<Quantity>,
+                     high: Option<Quantity>,
+                     field: &str,
+                     said,
+                     why: &str| {
         if let (Some(low), Some(high)) = (low, high)
             && low > high
         {
@@ -307,7 +310,9 @@ fn relations(limit: &LimitRangeItem, name: &str, at: At<'_>, out: &mut Report) {
         && !may_overcommit(name)
         && default != request
     {
-        let why = format!("default value {default} must equal to defaultRequest value {request} in {name}");
+        let why = format!(
+            "default value {default} must equal to defaultRequest value {request} in {name}"
+        );
         out.invalid(at.field("default").key(name), default.to_string(), &why);
     }
 }

@@ -397,7 +397,8 @@ fn leases_classes_events_and_reviews() {
 #[test]
 fn quotas_limit_what_can_be_counted() {
     let quota = |hard: Value, more: Value| {
-        let mut quota = json!({"metadata": {"name": "q", "namespace": "n"}, "spec": {"hard": hard}});
+        let mut quota =
+            json!({"metadata": {"name": "q", "namespace": "n"}, "spec": {"hard": hard}});
         if let (Value::Object(spec), Value::Object(more)) = (&mut quota["spec"], more) {
             spec.extend(more);
         }
@@ -456,9 +457,7 @@ fn quotas_limit_what_can_be_counted() {
 
 #[test]
 fn limit_ranges_do_not_contradict_themselves() {
-    let range = |limit: Value| {
-        json!({"metadata": {"name": "r", "namespace": "n"}, "spec": {"limits": [limit]}})
-    };
+    let range = |limit: Value| json!({"metadata": {"name": "r", "namespace": "n"}, "spec": {"limits": [limit]}});
     let good = json!({"type": "Container", "min": {"cpu": "1"}, "max": {"cpu": "2"}});
     check("", "limitranges", &range(good), &expect![""]);
     check(
@@ -474,7 +473,9 @@ fn limit_ranges_do_not_contradict_themselves() {
     check(
         "",
         "limitranges",
-        &range(json!({"type": "Pod", "default": {"cpu": "1"}, "maxLimitRequestRatio": {"cpu": "500m"}})),
+        &range(
+            json!({"type": "Pod", "default": {"cpu": "1"}, "maxLimitRequestRatio": {"cpu": "500m"}}),
+        ),
         &expect![[r#"
             spec.limits[0].default: Forbidden: may not be specified when `type` is 'Pod'
             spec.limits[0].maxLimitRequestRatio[cpu]: Invalid value: "500m": ratio 500m is less than 1
