@@ -20,6 +20,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
+#[cfg(test)]
+mod crd;
+
 /// A StatefulSetPolicy says, for one StatefulSet of its namespace, what the set cannot say of itself:
 /// pause, rollouts that recover, how many pods may be unavailable, deadlines and reserved ordinals.
 /// A set without a policy behaves as in any Kubernetes.

@@ -142,6 +142,16 @@ impl House {
         self.store.revision() == before && self.manager.is_idle()
     }
 
+    /// Whether something that begins so was denied.
+    pub(crate) fn was_denied(&self, start: &str) -> bool {
+        self.noted.denied.lock().unwrap().iter().any(|line| line.starts_with(start))
+    }
+
+    /// Forgets what was denied so far.
+    pub(crate) fn forget_denied(&self) {
+        self.noted.denied.lock().unwrap().clear();
+    }
+
     pub(crate) async fn close(self) {
         self.kubelet.abort();
         self.manager.stop().await;

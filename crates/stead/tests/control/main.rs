@@ -10,6 +10,7 @@ use k8s_openapi::api::{
     apps::v1::{ControllerRevision, StatefulSet},
     core::v1::{ConfigMap, Event, Namespace, PersistentVolumeClaim, Pod, ServiceAccount},
     discovery::v1::EndpointSlice,
+    rbac::v1::ClusterRoleBinding,
 };
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
@@ -116,6 +117,29 @@ async fn a_pod_without_room_says_so() {
             conditions.iter().any(|condition| condition.message.as_deref() == Some(message))
         })
         .await;
+    house.close().await;
+}
+
+/// Identity in-process stands in for authentication only: roles hold for the house's own controllers.
+#[tokio::test]
+async fn a_controller_without_its_binding_is_refused() {
+    let house = House::open(1).await;
+    let bindings: Api<ClusterRoleBinding> = Api::all(house.client());
+    let name = "system:controller:statefulset-controller";
+    let mut binding = bindings.get(name).await.unwrap();
+    bindings.delete(name, &DeleteParams::default()).await.unwrap();
+    let sets: Api<StatefulSet> = house.api("default");
+    sets.create(&PostParams::default(), &set("web", 1, "OrderedReady")).await.unwrap();
+    let refused = "system:serviceaccount:kube-system:statefulset-controller may not create";
+    house.until("it is refused", async || house.was_denied(refused)).await;
+    let revisions: Api<ControllerRevision> = house.api("default");
+    assert_eq!(revisions.list(&ListParams::default()).await.unwrap().items.len(), 0);
+    assert_eq!(ready(&sets, "web").await, 0);
+    binding.metadata.resource_version = None;
+    binding.metadata.uid = None;
+    bindings.create(&PostParams::default(), &binding).await.unwrap();
+    house.until("it works again", async || ready(&sets, "web").await == 1).await;
+    house.forget_denied();
     house.close().await;
 }
 

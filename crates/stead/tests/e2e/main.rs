@@ -9,6 +9,7 @@
 
 mod behaviours;
 mod cluster;
+mod controller;
 mod demo;
 mod disk;
 mod pattern;
