@@ -89,13 +89,20 @@ impl Note {
     /// A `Normal` event.
     #[must_use]
     pub fn normal(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { warning: false, reason, message: message.into() }
+        Self { warning: false, reason, message: message.into(), unless_exists: false }
     }
 
     /// A `Warning` event.
     #[must_use]
     pub fn warning(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { warning: true, reason, message: message.into() }
+        Self { warning: true, reason, message: message.into(), unless_exists: false }
+    }
+
+    /// Not said when the failure is that the object exists already.
+    #[must_use]
+    pub fn unless_exists(mut self) -> Self {
+        self.unless_exists = true;
+        self
     }
 }
 
@@ -225,6 +232,8 @@ pub struct Note {
     pub reason: &'static str,
     /// The sentence; `{error}` stands for the error's text.
     pub message: String,
+    /// Not said when the failure is that the object exists already.
+    pub unless_exists: bool,
 }
 
 /// What must become true before a plan can go on.

@@ -183,7 +183,11 @@ impl Hands<'_> {
         };
         match failure {
             None => outcome.success.iter().for_each(say),
-            Some(_) => outcome.failure.iter().for_each(say),
+            Some(failure) => {
+                let exists = matches!(failure, Failure::Write(WriteError::AlreadyExists(_)));
+                let told = outcome.failure.iter().filter(|note| !(exists && note.unless_exists));
+                told.for_each(say);
+            }
         }
     }
 }

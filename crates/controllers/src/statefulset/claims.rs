@@ -105,7 +105,8 @@ fn missing(view: &View, ordinal: i64, creating: bool) -> Vec<Action> {
         let failed = format!(
             "Create Claim {name} for Pod {pod} in StatefulSet {set} failed error: {{error}}"
         );
-        let mut failure = vec![Note::warning("FailedCreate", failed)];
+        // A claim that someone else has made meanwhile is an error, and no event (K2).
+        let mut failure = vec![Note::warning("FailedCreate", failed).unless_exists()];
         if creating {
             let failed = format!(
                 "Create Pod {pod} in StatefulSet {set} failed error: failed to create PVC {name}: \

@@ -232,6 +232,7 @@ impl<'a> Turn<'a> {
         let stuck = prepared.obstacle.is_some();
         // What only waits takes no place from those that can go on.
         self.moved += usize::from(!stuck || prepared.actions.iter().any(creates));
+        let first = !prepared.actions.is_empty();
         self.extend(prepared.actions);
         if stuck {
             return prepared.obstacle;
@@ -261,7 +262,12 @@ impl<'a> Turn<'a> {
             Some(Note::normal("SuccessfulCreate", message)),
             vec![Note::warning("FailedCreate", failed)],
         ));
-        self.push_after(action);
+        // Only behind claims of its own: a refused claim of another pod must not hold it for ever.
+        if first {
+            self.push_after(action)
+        } else {
+            self.push(action)
+        }
         None
     }
 

@@ -32,6 +32,8 @@ struct Inner {
     watchers: Vec<(String, UnboundedSender<Bytes>)>,
     held: Option<Vec<(String, Bytes)>>,
     refusals: u32,
+    /// A plural whose creations are refused.
+    refused: Option<&'static str>,
     /// What requests about a plural are answered with, instead.
     faults: BTreeMap<String, u16>,
     /// Requests for watches, by plural.
@@ -131,6 +133,11 @@ impl Fake {
         self.lock().watchers.clear();
     }
 
+    /// Refuses all creations of this kind, or of none.
+    pub(super) fn refuse_kind(&self, plural: Option<&'static str>) {
+        self.lock().refused = plural;
+    }
+
     /// Refuses the next creations of objects other than events.
     pub(super) fn refuse(&self, count: u32) {
         self.lock().refusals = count;
@@ -219,6 +226,9 @@ impl Inner {
         }
         let old = self.objects.get(&key).cloned();
         match (method.as_str(), part.as_str(), old) {
+            ("POST", "", _) if self.refused == Some(plural.as_str()) => {
+                status(403, "Forbidden", "exceeded quota")
+            }
             ("POST", "", _) if plural != "events" && self.refusals > 0 => {
                 self.refusals -= 1;
                 status(403, "Forbidden", "exceeded quota")

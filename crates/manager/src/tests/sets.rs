@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use client::{Writer, in_process};
 use controllers::{Action, Note, Outcome, Plan, Target, Verb};
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -267,6 +268,82 @@ async fn e2_a_deletion_that_finds_nothing_is_a_success() {
     assert!(hands.carry_out(&plan).await.failure.is_none());
     until("it is told", || !fake.list("events").is_empty()).await;
     assert_eq!(fake.list("events")[0]["message"], done);
+    telling.abort();
+}
+
+/// K2, K11: a quota on claims that ends half-way stops the rest, and not the pods that have theirs.
+#[tokio::test(start_paused = true)]
+async fn k2_refused_claims_hold_their_own_pods_only() {
+    let fake = Fake::default();
+    let handle = start(&fake);
+    handle.synced().await;
+    for ordinal in 0..2 {
+        fake.put(CLAIMS, json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
+            "metadata": {"namespace": "default", "name": format!("data-web-{ordinal}")}, "spec": {}}));
+    }
+    fake.refuse_kind(Some(CLAIMS));
+    fake.put(
+        SETS,
+        set(|set| {
+            with_claims(set);
+            set["spec"]["replicas"] = json!(4);
+            set["spec"]["podManagementPolicy"] = json!("Parallel");
+        }),
+    );
+    until("those that have claims", || has(&fake, "web-0") && has(&fake, "web-1")).await;
+    until("it is told", || fake.list("events").iter().any(|one| one["reason"] == "FailedCreate"))
+        .await;
+    assert!(!has(&fake, "web-2") && !has(&fake, "web-3"));
+    fake.refuse_kind(None);
+    until("the rest", || has(&fake, "web-2") && has(&fake, "web-3")).await;
+    handle.stop().await;
+    let told: Vec<String> = fake
+        .list("events")
+        .iter()
+        .filter(|one| one["type"] == "Warning")
+        .map(|one| one["message"].as_str().unwrap().to_owned())
+        .collect();
+    let claim =
+        "Create Claim data-web-2 for Pod web-2 in StatefulSet web failed error: exceeded quota";
+    let pod = "Create Pod web-2 in StatefulSet web failed error: failed to create PVC data-web-2: exceeded quota";
+    assert!(told.contains(&claim.to_owned()) && told.contains(&pod.to_owned()), "{told:#?}");
+}
+
+/// K2: a claim that someone made meanwhile is an error, and no event of its own.
+#[tokio::test(start_paused = true)]
+async fn k2_a_claim_that_exists_already_is_no_event() {
+    let fake = Fake::default();
+    let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
+        "metadata": {"namespace": "default", "name": "data-web-0"}, "spec": {}});
+    fake.put(CLAIMS, claim.clone());
+    let client = in_process(fake.service(), identity("statefulset-controller"));
+    let writer = Writer::new(client, "test");
+    let (recorder, telling) =
+        Recorder::new("statefulset-controller", writer.clone(), options().now);
+    let telling = tokio::spawn(telling);
+    let caches = Caches::default();
+    let hands = Hands { writer: &writer, recorder: &recorder, caches: &caches };
+    let claim: PersistentVolumeClaim = serde_json::from_value(claim).unwrap();
+    let mut create = Action::new(Verb::Create(Box::new(claim)), "x");
+    create.events = Some(Outcome {
+        regarding: Target {
+            group: "apps".to_owned(),
+            kind: "StatefulSet".to_owned(),
+            namespace: "default".to_owned(),
+            name: "web".to_owned(),
+            uid: "set".to_owned(),
+        },
+        success: None,
+        failure: vec![
+            Note::warning("FailedCreate", "of the claim").unless_exists(),
+            Note::warning("FailedCreate", "of the pod: {error}"),
+        ],
+    });
+    let plan = Plan { actions: vec![create], ..Plan::default() };
+    assert!(hands.carry_out(&plan).await.failure.is_some_and(|(_, failure)| failure.is_race()));
+    until("it is told", || !fake.list("events").is_empty()).await;
+    let told = fake.list("events");
+    assert_eq!((told.len(), &told[0]["message"]), (1, &json!("of the pod: it already exists")));
     telling.abort();
 }
 

@@ -49,6 +49,15 @@ fn k2_claims_come_before_their_pod() {
     };
     let groups = groups("1@a data counts=0/0/0/0/0 |");
     assert!(groups[0] < groups[1], "the pod waits for its claim");
+    // And for no claim of another: where a quota ends half-way, what has its claims is made.
+    let groups = |case: &str| -> Vec<(String, u32)> {
+        let plan = reconcile(&view(case));
+        let creates = plan.actions.iter().filter(|one| matches!(one.verb, Verb::Create(_)));
+        creates.map(|one| (one.to_string(), one.group)).collect()
+    };
+    let made = groups("2@a parallel data | | 0:plain");
+    let of = |name: &str| made.iter().find(|(text, _)| text.ends_with(name)).unwrap().1;
+    assert!(of("Pod web-0") == of("data-web-1") && of("data-web-1") < of("Pod web-1"), "{made:?}");
 }
 
 #[test]
