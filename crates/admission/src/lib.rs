@@ -5,8 +5,8 @@
 //! ```
 //!
 //! `pods` fills in account, token, priority and tolerations; `storage` the default class and the
-//! finalizers; `limits` what limit ranges say; `nodes` what a node's own identity may write;
-//! `namespaces` those that stay; `quota` what a write costs, which the server asks by itself.
+//! finalizers; `limits` what limit ranges say; `nodes` the first taint; `namespaces` those that
+//! stay; `quota` what a write costs, which the server asks by itself.
 //!
 //! Source: kubernetes v1.36 `plugin/pkg/admission`, by the plugins that are on by default.
 
@@ -47,10 +47,6 @@ pub enum Operation {
 pub struct Request<'a> {
     /// What is done.
     pub operation: Operation,
-    /// Name of the user.
-    pub user: &'a str,
-    /// Groups of the user.
-    pub groups: &'a [String],
     /// The kind.
     pub resource: &'static dyn Resource,
     /// Empty for the object itself.
@@ -91,7 +87,6 @@ pub fn admit(
     object: Option<&mut dyn Object>,
     lookup: &dyn Lookup,
 ) -> Result<(), ApiError> {
-    nodes::restrict(request, object.as_deref())?;
     namespaces::keep(request)?;
     let Some(object) = object else { return Ok(()) };
     pods::admit(request, object, lookup)?;

@@ -78,13 +78,11 @@ impl Lookup for World {
 
 struct Case<'a> {
     operation: Operation,
-    user: &'a str,
     subresource: &'a str,
     old: Option<Value>,
 }
 
-const CREATE: Case<'static> =
-    Case { operation: Operation::Create, user: "ann", subresource: "", old: None };
+const CREATE: Case<'static> = Case { operation: Operation::Create, subresource: "", old: None };
 
 #[track_caller]
 fn check(case: Case<'_>, kind: (&str, &str), object: Value, look: &str, expected: Expect) {
@@ -92,13 +90,10 @@ fn check(case: Case<'_>, kind: (&str, &str), object: Value, look: &str, expected
     let decode = |value: Value| resource.decode(value).unwrap();
     let mut new = decode(object);
     let old = case.old.map(decode);
-    let groups = if case.user.starts_with("system:node:") { vec![nodes_group()] } else { vec![] };
     let name = new.meta().name.clone().unwrap_or_default();
     let namespace = new.meta().namespace.clone().unwrap_or_default();
     let request = Request {
         operation: case.operation,
-        user: case.user,
-        groups: &groups,
         resource,
         subresource: case.subresource,
         namespace: &namespace,
@@ -112,10 +107,6 @@ fn check(case: Case<'_>, kind: (&str, &str), object: Value, look: &str, expected
         Err(error) => error.message,
     };
     expected.assert_eq(&result);
-}
-
-fn nodes_group() -> String {
-    "system:nodes".to_owned()
 }
 
 fn pod(spec: Value) -> Value {
@@ -258,56 +249,6 @@ fn a_claim_grows_where_its_class_says_so() {
 fn a_new_node_waits_until_it_is_ready() {
     let node = json!({"metadata": {"name": "m"}});
     check(CREATE, NODE, node, "/spec/taints/0/key", expect![[r#""node.kubernetes.io/not-ready""#]]);
-}
-
-#[test]
-fn a_node_writes_only_about_itself() {
-    let node =
-        |operation, subresource, old| Case { operation, user: "system:node:m", subresource, old };
-    let here = pod(json!({"nodeName": "m"}));
-    let there = pod(json!({"nodeName": "o"}));
-    check(
-        node(Operation::Update, "status", Some(here.clone())),
-        POD,
-        here.clone(),
-        "/metadata/name",
-        expect![[r#""p""#]],
-    );
-    check(
-        node(Operation::Update, "status", Some(there.clone())),
-        POD,
-        there.clone(),
-        "",
-        expect![[
-            r#"pods "p" is forbidden: node "m" can only update pod status for pods with spec.nodeName set to itself"#
-        ]],
-    );
-    check(
-        node(Operation::Delete, "", Some(there.clone())),
-        POD,
-        there,
-        "",
-        expect![[
-            r#"pods "p" is forbidden: node "m" can only delete pods with spec.nodeName set to itself"#
-        ]],
-    );
-    check(
-        node(Operation::Create, "", None),
-        POD,
-        here,
-        "",
-        expect![[
-            r#"pods "p" is forbidden: pod does not have "kubernetes.io/config.mirror" annotation, node "m" can only create mirror pods"#
-        ]],
-    );
-    let other = json!({"metadata": {"name": "o"}});
-    check(
-        node(Operation::Update, "", Some(other.clone())),
-        NODE,
-        other,
-        "",
-        expect![[r#"nodes "o" is forbidden: node "m" is not allowed to modify node "o""#]],
-    );
 }
 
 #[test]

@@ -129,6 +129,10 @@ pub(crate) async fn run(shared: Arc<Shared>) -> &'static str {
         }
         match write_status(&shared, &node).await {
             Ok(()) => written = now,
+            // Someone wrote between: it is made anew from what they wrote, as soon as that is seen.
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                ticks.reset_after(REGISTER_AGAIN);
+            }
             Err(error) => {
                 tracing::warn!(error = chain(&error), "the node's status was not written")
             }

@@ -200,6 +200,14 @@ impl ApiError {
         self
     }
 
+    /// With details, be they empty: clients tell by them whether a server of Kubernetes speaks, and
+    /// kubectl reads them without looking whether they are there.
+    #[must_use]
+    pub fn with_details(mut self) -> Self {
+        self.details.get_or_insert_default();
+        self
+    }
+
     /// Adds a cause that is no field fault, as `NamespaceTerminating`.
     #[must_use]
     pub fn with_cause(mut self, reason: &str, message: &str, field: &str) -> Self {

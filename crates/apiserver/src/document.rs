@@ -19,7 +19,25 @@ struct Check {
     well: bool,
 }
 
+/// The list that kubectl asks for before it says that a kind is unknown.
+pub(crate) fn is_definitions(ask: &Ask) -> bool {
+    let asked = (ask.group.as_str(), ask.version.as_str(), ask.resource.as_str(), ask.verb);
+    asked == ("apiextensions.k8s.io", "v1", "customresourcedefinitions", "list")
+}
+
 impl ApiServer {
+    /// No kind of ours is defined by an object. Were this list not found, kubectl would speak of
+    /// it and not of the kind that a manifest misspells.
+    pub(crate) fn definitions(&self) -> Response<Body> {
+        let list = serde_json::json!({
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinitionList",
+            "metadata": {"resourceVersion": self.store().revision().to_string()},
+            "items": [],
+        });
+        answer::json(StatusCode::OK, list.to_string())
+    }
+
     /// Answers a path that names no resource.
     pub(crate) async fn document(
         &self,

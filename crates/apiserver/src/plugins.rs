@@ -47,8 +47,6 @@ impl Admission for Plugins {
                 Operation::Update => admission::Operation::Update,
                 Operation::Delete => admission::Operation::Delete,
             },
-            user: &write.user.user,
-            groups: &write.user.groups,
             resource: write.resource,
             subresource: write.subresource,
             namespace: write.namespace,

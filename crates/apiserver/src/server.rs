@@ -37,6 +37,7 @@ use crate::{
         Access, Admission, Ambient, Attributes, Authenticator, Authorizer, Connect, Connection,
         Decision, Subject,
     },
+    document,
     limit::Limits,
     list,
     metrics::Metrics,
@@ -252,6 +253,9 @@ impl ApiServer {
         if !ask.about_resource {
             return self.document(&ask, parts).await;
         }
+        if document::is_definitions(&ask) {
+            return Ok(self.definitions());
+        }
         let resource = find(&ask)?;
         if is_connect(&ask) {
             return self.connect(parts, body, ask, user, resource).await;
@@ -347,7 +351,7 @@ fn is_protobuf(headers: &HeaderMap) -> bool {
 fn find(ask: &Ask) -> Result<&'static dyn Resource, ApiError> {
     let unknown = || {
         let text = "the server could not find the requested resource";
-        ApiError::new(Reason::NotFound, text)
+        ApiError::new(Reason::NotFound, text).with_details()
     };
     let resource = known_resource(ask).ok_or_else(unknown)?;
     if !resource.namespaced() && !ask.namespace.is_empty() && ask.resource != "namespaces" {
@@ -427,7 +431,7 @@ fn add_warnings(call: &Call, response: &mut Response<Body>) {
 /// 405 in upstream's words.
 pub(crate) fn not_allowed() -> ApiError {
     let text = "the server does not allow this method on the requested resource";
-    ApiError::new(Reason::MethodNotAllowed, text)
+    ApiError::new(Reason::MethodNotAllowed, text).with_details()
 }
 
 /// A Status that says that all went well.

@@ -11,7 +11,7 @@ use crate::controller::Controller;
 
 /// A Kubernetes for StatefulSets in one binary.
 #[derive(Debug, Parser)]
-#[command(name = "stead", version, about, max_term_width = 100)]
+#[command(name = "stead", version, max_term_width = 100)]
 pub struct Args {
     /// What to do.
     #[command(subcommand)]
@@ -248,6 +248,9 @@ fn cidr(text: &str) -> Result<Cidr, String> {
     if first != base {
         return Err(format!("`{text}` does not start a range: did you mean {first}/{prefix}?"));
     }
+    if base.is_loopback() || base.is_link_local() || base.is_multicast() || base.octets()[0] == 0 {
+        return Err(format!("`{text}` is reserved for other uses: try 10.244.0.0/16 or its like"));
+    }
     Ok(Cidr { base, prefix })
 }
 
@@ -270,11 +273,55 @@ mod tests {
         Args::command().debug_assert();
     }
 
+    /// Commands of stead in a document: lines of console blocks, and words between backticks.
+    fn commands(document: &str) -> Vec<String> {
+        let mut inside = false;
+        let mut found = Vec::new();
+        for line in document.lines() {
+            if line.starts_with("```") {
+                inside = line == "```console";
+                continue;
+            }
+            let pieces: Vec<&str> =
+                if inside { vec![line] } else { line.split('`').skip(1).step_by(2).collect() };
+            let simple =
+                pieces.iter().flat_map(|piece| piece.split(['>', '#', '(', ')', '&', ';']));
+            let simple = simple.map(|text| text.trim().trim_start_matches("sudo "));
+            found.extend(simple.filter(|text| text.starts_with("stead ")).map(str::to_owned));
+        }
+        found
+    }
+
+    #[test]
+    fn the_documents_use_what_is_there() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let mut seen = 0;
+        for file in ["README.md", "docs/install.md", "docs/nodes.md", "docs/storage.md"]
+            .into_iter()
+            .chain(["docs/troubleshoot.md", "docs/upgrade.md"])
+        {
+            for line in commands(&std::fs::read_to_string(root.join(file)).unwrap()) {
+                seen += 1;
+                if let Err(error) = Args::try_parse_from(line.split_whitespace()) {
+                    assert!(!error.use_stderr(), "{file}: {line}: {error}");
+                }
+            }
+        }
+        assert!(seen > 20, "the documents show how stead is used: {seen}");
+    }
+
+    #[test]
+    fn help_says_what_it_is_first() {
+        let help = Args::command().render_help().to_string();
+        assert!(help.starts_with("A Kubernetes for StatefulSets in one binary"), "{help}");
+    }
+
     #[test]
     fn flags_that_make_no_sense_are_refused_by_name() {
         for (line, said) in [
             ("stead up --pod-cidr 10.244.0.1/16", "did you mean 10.244.0.0/16?"),
             ("stead up --pod-cidr 10.244.0.0/30", "from /8 to /24"),
+            ("stead up --pod-cidr 127.0.0.0/8", "reserved for other uses"),
             ("stead up --service-cidr ten", "is no range such as"),
             ("stead up --node-port-range 9-3", "is no range such as 30000-32767"),
             ("stead up --name Big_Name", "lower-case letters"),

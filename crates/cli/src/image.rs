@@ -17,7 +17,7 @@ const IMAGES: &str = "/stead/v1/images";
 /// The first archive that cannot be read, or that the node refuses; later ones are not sent.
 pub async fn import(instance: &Instance, files: &[impl AsRef<Path>]) -> Result<Vec<String>> {
     let node = client::endpoint::Endpoint::node(&instance.read_kubeconfig()?).await?;
-    let mut names = Vec::new();
+    let mut names: Vec<String> = Vec::new();
     for file in files.iter().map(AsRef::as_ref) {
         if !file.exists() {
             bail!("{} is not there", file.display());
@@ -29,7 +29,12 @@ pub async fn import(instance: &Instance, files: &[impl AsRef<Path>]) -> Result<V
         let images: Vec<Value> = serde_json::from_slice(&answer)?;
         for image in &images {
             let tags = image["tags"].as_array().into_iter().flatten();
-            names.extend(tags.filter_map(|tag| tag.as_str()).map(str::to_owned));
+            for tag in tags.filter_map(Value::as_str) {
+                // Two archives may bring one image, which then has the names of both.
+                if !names.iter().any(|name| name == tag) {
+                    names.push(tag.to_owned());
+                }
+            }
         }
     }
     Ok(names)

@@ -92,19 +92,30 @@ impl Instance {
     /// When there is no such cluster, or it may not be read; names the cure.
     pub fn read_kubeconfig(&self) -> Result<String> {
         let path = self.kubeconfig();
-        match std::fs::read_to_string(&path) {
-            Ok(text) => Ok(text),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                bail!(
-                    "there is no cluster `{}` in {}: start it with `stead up`",
-                    self.name,
-                    self.folder.display()
-                )
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+        std::fs::read_to_string(&path).or_else(|error| self.unread(&path, error))
+    }
+
+    /// Whether it is there, and ours to look at.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read_kubeconfig`].
+    pub fn look(&self) -> Result<()> {
+        let seen = std::fs::read_dir(&self.folder).map(drop);
+        seen.or_else(|error| self.unread(&self.folder, error))
+    }
+
+    fn unread<T>(&self, path: &Path, error: std::io::Error) -> Result<T> {
+        match error.kind() {
+            std::io::ErrorKind::NotFound => bail!(
+                "there is no cluster `{}` in {}: start it with `stead up`",
+                self.name,
+                self.folder.display()
+            ),
+            std::io::ErrorKind::PermissionDenied => {
                 bail!("{} belongs to root: run this with sudo", path.display())
             }
-            Err(error) => Err(error).with_context(|| format!("could not read {}", path.display())),
+            _ => Err(error).with_context(|| format!("could not read {}", path.display())),
         }
     }
 }

@@ -274,6 +274,10 @@ where
                     self.apply(Event::InitDone);
                     tokio::time::sleep(LAST_RETRY).await;
                 }
+                // The client's own end: nothing will ever come of it again.
+                Err(error) if is_closed(&error) => {
+                    return tracing::debug!(what, "the watch ended with its client");
+                }
                 Err(error) => {
                     let wait = back_off.failed();
                     tracing::warn!(what, error = %chain(&error), ?wait, "the watch failed");
@@ -420,6 +424,13 @@ fn enter(index: &mut BTreeMap<String, BTreeSet<Key>>, value: String, key: &Key, 
             index.remove(&value);
         }
     }
+}
+
+/// Whether the client below has ended, as all do when a process ends.
+fn is_closed(error: &watcher::Error) -> bool {
+    let mut causes =
+        std::iter::successors(Some(error as &dyn std::error::Error), |e| (*e).source());
+    causes.any(|cause| cause.is::<tower::buffer::error::Closed>())
 }
 
 impl<K> AnyCache for Cache<K>

@@ -58,7 +58,7 @@ pub struct DnsConfig {
 
 /// The server could not begin.
 #[derive(Debug, Error)]
-#[error("cannot listen for DNS on {address}: {source}")]
+#[error("cannot listen for DNS on {address}")]
 pub struct DnsError {
     /// Where.
     pub address: SocketAddr,

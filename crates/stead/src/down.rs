@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::ErrorKind,
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -42,6 +42,17 @@ pub(crate) async fn stop(instance: &Instance, purge: bool) -> Result<usize> {
     }
     end_server(instance).await?;
     let seat = seat::take(instance)?;
+    let pods = take_down(instance).await?;
+    drop(seat);
+    if purge {
+        remove(&instance.folder)
+            .with_context(|| format!("could not remove {}", instance.folder.display()))?;
+    }
+    Ok(pods)
+}
+
+/// Ends the pods and removes all that a cluster has outside its folder; tells how many pods it had.
+async fn take_down(instance: &Instance) -> Result<usize> {
     let mut failed = Vec::new();
     let pods = stop_pods(instance, &mut failed).await?;
     let tag = instance.tag();
@@ -59,12 +70,70 @@ pub(crate) async fn stop(instance: &Instance, purge: bool) -> Result<usize> {
     if !failed.is_empty() {
         bail!("not everything could be removed: {}", failed.join("; "));
     }
-    drop(seat);
-    if purge {
-        remove(&instance.folder)
-            .with_context(|| format!("could not remove {}", instance.folder.display()))?;
-    }
     Ok(pods)
+}
+
+/// What was there of a cluster's folder before a start.
+#[derive(Debug)]
+pub(crate) struct Before {
+    /// The folder and those above it that were not there, the lowest first.
+    absent: Vec<PathBuf>,
+    was_empty: bool,
+}
+
+impl Before {
+    /// Looks.
+    pub(crate) fn of(instance: &Instance) -> Self {
+        let folder = &instance.folder;
+        let absent = folder.ancestors().take_while(|folder| !folder.exists());
+        let was_empty = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
+        Self { absent: absent.map(Path::to_owned).collect(), was_empty }
+    }
+
+    fn is_new(&self) -> bool {
+        self.was_empty || !self.absent.is_empty()
+    }
+
+    /// Brings a folder that is new back to what it was; others stay as they are.
+    ///
+    /// # Errors
+    ///
+    /// What could not be removed.
+    pub(crate) fn restore(&self, instance: &Instance) -> Result<()> {
+        let folder = &instance.folder;
+        let removed = if self.was_empty {
+            fs::read_dir(folder).and_then(|mut entries| {
+                entries.try_for_each(|entry| {
+                    let path = entry?.path();
+                    if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+                })
+            })
+        } else if self.absent.is_empty() {
+            Ok(())
+        } else {
+            // Those above it may have been taken by others in the meantime: they stay then.
+            remove(folder).map(|()| {
+                self.absent
+                    .iter()
+                    .skip(1)
+                    .take_while(|above| fs::remove_dir(above).is_ok())
+                    .count();
+            })
+        };
+        removed.with_context(|| format!("could not remove {}", folder.display()))
+    }
+}
+
+/// Removes what a start made that failed. Of a cluster that has pods, everything stays.
+///
+/// # Errors
+///
+/// What could not be removed.
+pub(crate) async fn undo(instance: &Instance, before: &Before) -> Result<()> {
+    if before.is_new() || keepers(instance) == 0 {
+        take_down(instance).await?;
+    }
+    before.restore(instance)
 }
 
 /// Pods whose keepers have left a socket.

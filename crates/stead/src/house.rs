@@ -147,7 +147,10 @@ impl House {
         };
         house.serve_api(local, &credentials);
         house.sweep();
-        house.open_node(instance, flags, &plan, &credentials, kubelet).await?;
+        if let Err(error) = house.open_node(instance, flags, &plan, &credentials, kubelet).await {
+            house.close().await;
+            return Err(error);
+        }
         Ok(house)
     }
 
@@ -181,7 +184,13 @@ impl House {
             resolv_conf: "/etc/resolv.conf".into(),
             upstream_port: 53,
         };
-        let dns = Dns::bind(&config).await?;
+        let dns = Dns::bind(&config).await.map_err(|error| match error.source.kind() {
+            std::io::ErrorKind::AddrInUse => anyhow::anyhow!(
+                "port {DNS_PORT} on {} is taken: have the DNS server of this machine listen on its own addresses only",
+                plan.gateway
+            ),
+            _ => error.into(),
+        })?;
         let client = self.client(Identity::service_account("kube-dns"));
         self.tasks.spawn(async move {
             dns.run(client, seed()).await;
@@ -270,11 +279,15 @@ impl House {
                 }
             }
         }
+        self.close().await;
+        result
+    }
+
+    async fn close(mut self) {
         self.stop.send_replace(true);
         self.manager.stop().await;
         self.tasks.shutdown().await;
         self.store.close().await;
-        result
     }
 }
 

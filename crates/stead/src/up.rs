@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsString,
+    io::IsTerminal as _,
     path::Path,
     time::{Duration, Instant},
 };
@@ -10,8 +11,15 @@ use anyhow::{Context as _, Result, bail};
 use cli::{Instance, args::Up};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{house::House, seat};
+use crate::{
+    down::{self, Before},
+    house::House,
+    seat,
+};
 
+/// Not logged unless `STEAD_LOG` asks for it: a registry that is not trusted is told in the events
+/// of the pods that wait for it.
+const QUIET: &str = "rustls_platform_verifier=off";
 /// How long a detached server may take until it answers.
 const DETACHED_MAX: Duration = Duration::from_secs(60);
 
@@ -20,11 +28,15 @@ pub(crate) async fn foreground(flags: &Up) -> Result<()> {
     log("warn");
     check(flags)?;
     let instance = Instance::of(&flags.cluster);
+    let before = Before::of(&instance);
     let seat = seat::take(&instance)?;
     let mut term = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
-    let house = House::open(&instance, flags).await?;
+    let house = match House::open(&instance, flags).await {
+        Ok(house) => house,
+        Err(error) => return Err(undone(error, down::undo(&instance, &before).await)),
+    };
     println!(
         "stead is up: export KUBECONFIG={} (context {})",
         instance.kubeconfig().display(),
@@ -50,6 +62,16 @@ pub(crate) async fn foreground(flags: &Up) -> Result<()> {
     Ok(())
 }
 
+/// The error of a start, and what could not be removed after it.
+fn undone(error: anyhow::Error, undo: Result<()>) -> anyhow::Error {
+    match undo {
+        Ok(()) => error,
+        Err(left) => {
+            anyhow::anyhow!("{error:#} (and what it had made could not be removed: {left:#})")
+        }
+    }
+}
+
 /// Starts the server as a process of its own and waits until it answers.
 pub(crate) fn detached(flags: &Up) -> Result<()> {
     check(flags)?;
@@ -67,6 +89,7 @@ pub(crate) fn detached(flags: &Up) -> Result<()> {
 /// What it said when it ended.
 #[expect(clippy::disallowed_methods, reason = "a person waits here, by the clock")]
 pub(crate) fn start(instance: &Instance, args: &[OsString]) -> Result<String> {
+    let before = Before::of(instance);
     drop(seat::take(instance)?);
     let log = instance.log();
     let seen = std::fs::metadata(&log).map_or(0, |meta| meta.len());
@@ -79,10 +102,8 @@ pub(crate) fn start(instance: &Instance, args: &[OsString]) -> Result<String> {
         }
         if server.try_wait()?.is_some() {
             let why = printed.lines().filter_map(|line| line.strip_prefix("stead: ")).next_back();
-            bail!(
-                "{}",
-                why.map_or_else(|| format!("it ended: see {}", log.display()), str::to_owned)
-            );
+            let Some(why) = why else { bail!("it ended: see {}", log.display()) };
+            return Err(undone(anyhow::anyhow!("{why}"), before.restore(instance)));
         }
         if started.elapsed() > DETACHED_MAX {
             bail!("it does not answer yet: see {}", log.display());
@@ -122,6 +143,8 @@ fn check(flags: &Up) -> Result<()> {
 /// What is of this level or worse, or what `STEAD_LOG` says, on standard error.
 pub(crate) fn log(level: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("STEAD_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(format!("{level},{QUIET}")));
+    let ansi = std::io::stderr().is_terminal();
+    let format = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi);
+    format.with_writer(std::io::stderr).init();
 }

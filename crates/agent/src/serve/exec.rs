@@ -82,7 +82,9 @@ impl Work {
         let started = self.runtime.exec(&self.pod, &self.container, config).await;
         let exec = match started {
             Ok(exec) => exec,
-            Err(error) => return remote::failed(&error.to_string()),
+            Err(error) => {
+                return remote::failed(&format!("error executing command in container: {error}"));
+            }
         };
         self.carry(exec.streams, Some((exec.id, exec.exit)), remote).await
     }

@@ -47,7 +47,7 @@ pub(crate) async fn answer(
         Method::POST => {
             let archive = Archive::receive(&kubelet.scratch, request.into_body()).await?;
             let images = kubelet.runtime.import(archive.path.clone()).await;
-            json(&show(images.map_err(|error| refusal(&error))?))
+            json(&show(images.map_err(|error| not_imported(&error))?))
         }
         Method::DELETE => {
             let name = name.ok_or_else(|| refuse(400, "name is missing: ?name=IMAGE"))?;
@@ -66,6 +66,17 @@ fn show(images: Vec<Image>) -> Vec<Shown> {
         size_bytes: image.size_bytes,
     };
     images.into_iter().map(show).collect()
+}
+
+/// The caller knows its own file, and not the copy that was made of it here.
+fn not_imported(error: &ImageError) -> Refusal {
+    match error {
+        ImageError::Archive { why, .. } => refuse(400, why.clone()),
+        ImageError::Platform { found, wanted, .. } => {
+            refuse(400, format!("the image is for {found}, this node is {wanted}"))
+        }
+        other => refusal(other),
+    }
 }
 
 fn refusal(error: &ImageError) -> Refusal {

@@ -131,6 +131,23 @@ async fn a3_long_lists_are_compressed() {
     assert!(packed.bytes.len() * 10 < plain.bytes.len());
 }
 
+/// kubectl reads details without looking whether they are there (`debug`), and asks for the
+/// definitions before it names an unknown kind.
+#[tokio::test]
+async fn a1_what_is_not_here_is_told_as_kubectl_reads_it() {
+    let house = House::open().await;
+    for (method, path) in
+        [("PATCH", "/api/v1/namespaces/default/pods/p/ephemeralcontainers"), ("PUT", MAPS)]
+    {
+        assert_eq!(house.send(method, path, &[], "").await.json()["details"], json!({}), "{path}");
+    }
+    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    let list = house.get(definitions).await.json();
+    assert_eq!(list["kind"], "CustomResourceDefinitionList");
+    assert_eq!(list["items"], json!([]));
+    assert!(house.get(&format!("{definitions}/x")).await.line().starts_with("404 NotFound: "));
+}
+
 #[tokio::test]
 async fn bad_input() {
     let house = House::open().await;
@@ -158,11 +175,12 @@ async fn bad_input() {
             r#"400 BadRequest: ConfigMap in version "v1" cannot be handled as a ConfigMap: strict decoding error: unknown field "spec""#
         ]],
     );
-    let huge = vec![b' '; 3 * 1024 * 1024 + 1];
-    check(
-        &house.send("POST", MAPS, &[], huge).await.line(),
-        expect!["413 RequestEntityTooLarge: Request entity too large: limit is 3145728"],
-    );
+    for length in [3 * 1024 * 1024 + 1, 17 * 1024 * 1024] {
+        check(
+            &house.send("POST", MAPS, &[], vec![b' '; length]).await.line(),
+            expect!["413 RequestEntityTooLarge: Request entity too large: limit is 3145728"],
+        );
+    }
     let mut map = config("a", "1");
     map["metadata"]["namespace"] = "other".into();
     check(

@@ -138,7 +138,7 @@ fn import(store: &Store, file: &Path, now: SystemTime) -> Result<Vec<Image>, Fau
         } else if source.has("index.json") {
             import.layout(now)
         } else {
-            Err(Fault::Bad("is neither an OCI layout nor a docker archive".to_owned()))
+            Err(Fault::Bad("it is neither an OCI layout nor a docker archive".to_owned()))
         }
     });
     match fs::remove_file(&temporary) {
@@ -243,7 +243,7 @@ impl Import<'_> {
     /// Unpacks what is missing, then makes all images known at once.
     fn add(&self, found: Vec<Found>, now: SystemTime) -> Result<Vec<Image>, Fault> {
         if found.is_empty() {
-            return Err(Fault::Bad("holds no image".to_owned()));
+            return Err(Fault::Bad("it holds no image".to_owned()));
         }
         if found.iter().all(|image| image.stored.tags.is_empty()) {
             return Err(Fault::Bad(
@@ -337,7 +337,7 @@ impl Source {
             File::create(temporary).map_err(|source| Fault::system(temporary.display(), source))?;
         io::copy(&mut unpacked, &mut copy).map_err(|source| match source.raw_os_error() {
             Some(_) => failed(source),
-            None => Fault::Bad(format!("is damaged: {source}")),
+            None => Fault::Bad(format!("it is damaged: {source}")),
         })?;
         Self::tar(temporary)
     }
@@ -346,8 +346,9 @@ impl Source {
         let opened = File::open(file).map_err(|source| Fault::system(file.display(), source))?;
         let length =
             opened.metadata().map_err(|source| Fault::system(file.display(), source))?.len();
+        // What stands in the headers of a damaged one is not for a terminal: the error quotes it.
         let damaged =
-            |error: io::Error| Fault::Bad(format!("is no tar archive, or a damaged one: {error}"));
+            |_: io::Error| Fault::Bad("it is no tar archive, or a damaged one".to_owned());
         let mut archive = tar::Archive::new(BufReader::new(opened));
         let mut members = BTreeMap::new();
         for entry in archive.entries_with_seek().map_err(damaged)? {
@@ -357,7 +358,7 @@ impl Source {
             let member = if kind.is_file() {
                 let (offset, size) = (entry.raw_file_position(), entry.size());
                 if offset.checked_add(size).is_none_or(|end| end > length) {
-                    return Err(Fault::Bad(format!("is cut short within {name}")));
+                    return Err(Fault::Bad(format!("it is cut short within {name}")));
                 }
                 Member::Bytes { offset, length: size }
             } else if kind.is_symlink() || kind.is_hard_link() {
@@ -385,7 +386,7 @@ impl Source {
     }
 
     fn read(&self, member: &str) -> Result<Box<dyn Read>, Fault> {
-        let missing = || Fault::Bad(format!("lacks {member}"));
+        let missing = || Fault::Bad(format!("it lacks {member}"));
         let plain = plain_path(Path::new(member)).ok_or_else(missing)?;
         match self {
             Self::Folder(root) => match File::open(root.join(plain)) {

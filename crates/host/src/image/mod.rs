@@ -20,6 +20,7 @@ mod index;
 mod layers;
 mod name;
 mod pull;
+mod refusal;
 mod store;
 mod stream;
 #[cfg(test)]

@@ -10,7 +10,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use oci_client::{
     Client, Reference,
     client::{ClientConfig, ClientProtocol},
-    errors::{OciDistributionError, OciErrorCode},
+    errors::OciDistributionError,
     manifest::OciDescriptor,
     secrets::RegistryAuth,
 };
@@ -20,6 +20,7 @@ use super::{
     archive::{Descriptor, Manifest, pair},
     config::Document,
     credentials::matching,
+    refusal::{Asked, Stage, chain, is_about_login},
     store::Stored,
     stream::digest,
 };
@@ -31,10 +32,6 @@ const CONNECT_MAX: Duration = Duration::from_secs(15);
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// Layers fetched at once, as containerd does.
 const LAYERS_AT_ONCE: usize = 3;
-
-/// How containerd words a missing or refused login.
-const DENIED: &str = "pull access denied, repository does not exist or may require authorization: \
-                      authorization failed: no basic auth credentials";
 
 /// What manifests a registry may answer with.
 const ACCEPTED: [&str; 4] = [
@@ -67,8 +64,7 @@ impl Images {
         for login in logins {
             result = self.pull_as(&name, login, now).await;
             // Only a refused login makes the next one worth a try.
-            let Err(ImageError::Refused { why, .. }) = &result else { break };
-            if !why.ends_with(DENIED) {
+            if !result.as_ref().is_err_and(is_about_login) {
                 break;
             }
         }
@@ -248,67 +244,7 @@ impl<'a> Pull<'a> {
 
     /// The registry's answer in containerd's words, which events quote.
     fn refusal(&self, error: &OciDistributionError, stage: Stage) -> ImageError {
-        let reference = self.name.to_string();
-        let before = match stage {
-            Stage::Resolve => format!("failed to resolve reference {reference:?}: "),
-            Stage::Copy => "failed to copy: ".to_owned(),
-        };
-        let why = match error {
-            OciDistributionError::RequestError(_) | OciDistributionError::IoError(_) => {
-                let why = format!("{before}failed to do request: {}", chain(error));
-                return ImageError::Unreachable { reference, why };
-            }
-            OciDistributionError::ImageManifestNotFoundError(_) => {
-                format!("{reference}: not found")
-            }
-            OciDistributionError::RegistryError { envelope, .. } => {
-                let is = |codes: &[OciErrorCode]| {
-                    envelope.errors.iter().any(|error| codes.contains(&error.code))
-                };
-                if is(&[
-                    OciErrorCode::ManifestUnknown,
-                    OciErrorCode::NameUnknown,
-                    OciErrorCode::NotFound,
-                ]) {
-                    format!("{reference}: not found")
-                } else if is(&[OciErrorCode::Denied, OciErrorCode::Unauthorized]) {
-                    DENIED.to_owned()
-                } else {
-                    error.to_string()
-                }
-            }
-            OciDistributionError::ServerError { code: 404, .. } => {
-                format!("{reference}: not found")
-            }
-            OciDistributionError::ServerError { code: 401 | 403, .. }
-            | OciDistributionError::UnauthorizedError { .. }
-            | OciDistributionError::AuthenticationFailure(_) => DENIED.to_owned(),
-            OciDistributionError::ServerError { code, url, .. } => {
-                format!("unexpected status from GET request to {url}: {code}")
-            }
-            other => chain(other),
-        };
-        ImageError::Refused { reference, why: format!("{before}{why}") }
+        let with_login = matches!(self.login, RegistryAuth::Basic(..));
+        Asked { name: self.name, stage, with_login }.refusal(error)
     }
-}
-
-/// Which part of a pull the registry refused.
-#[derive(Debug, Clone, Copy)]
-enum Stage {
-    Resolve,
-    Copy,
-}
-
-/// An error with its causes, for one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.contains(&next) {
-            text = format!("{text}: {next}");
-        }
-        cause = error.source();
-    }
-    text
 }

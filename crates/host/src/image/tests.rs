@@ -291,24 +291,24 @@ async fn damaged_archives_name_the_file_and_leave_nothing() {
     }
     check(
         world.import(b"no tar at all").await,
-        expect!["/archive.tar: is no tar archive, or a damaged one: failed to read entire block"],
+        expect!["/archive.tar: it is no tar archive, or a damaged one"],
     );
     check(
         world.import(b"").await,
-        expect!["/archive.tar: is neither an OCI layout nor a docker archive"],
+        expect!["/archive.tar: it is neither an OCI layout nor a docker archive"],
     );
     check(
         world.import(&members(&[("x", vec![])])).await,
-        expect!["/archive.tar: is neither an OCI layout nor a docker archive"],
+        expect!["/archive.tar: it is neither an OCI layout nor a docker archive"],
     );
     check(
         world.import(&archive[..archive.len() - 4000]).await,
-        expect!["/archive.tar: is cut short within 0/layer.tar"],
+        expect!["/archive.tar: it is cut short within 0/layer.tar"],
     );
     let packed = gzip(&archive);
     check(
         world.import(&packed[..packed.len() / 2]).await,
-        expect!["/archive.tar: is damaged: incomplete deflate stream"],
+        expect!["/archive.tar: it is damaged: incomplete deflate stream"],
     );
     check(
         world.import(&docker_archive(&[], std::slice::from_ref(&good), node_architecture())).await,

@@ -28,6 +28,11 @@ pub(crate) fn binary() -> PathBuf {
     std::env::var_os("STEAD").map_or_else(|| env!("CARGO_BIN_EXE_stead").into(), PathBuf::from)
 }
 
+/// Scripts of what a person types and sees, beside the manifests and programs that they use.
+pub(crate) fn rows() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/rows")
+}
+
 /// Where the test images are.
 fn images() -> PathBuf {
     let default = || root().join("target/images");
@@ -219,6 +224,13 @@ impl Cluster {
             .args(["-c", line])
             .current_dir(root().join("tests/manifests"))
             .env("KUBECONFIG", self.data().join("kubeconfig"))
+            .env("ROWS", rows())
+            .env("STEAD", binary())
+            .env("STEAD_IMAGES", images())
+            .env("CLUSTER", self.cluster_flags())
+            .env("DATA", self.data())
+            .env("TAG", self.tag())
+            .env("SERVER", "https://127.0.0.1:6443")
             .env("HOME", self.folder.path())
             .stdin(Stdio::null());
         command
@@ -232,14 +244,14 @@ impl Drop for Cluster {
             drop(child.kill());
             drop(child.wait());
         }
-        let down = self.stead("down --purge");
+        let down = self.data().exists().then(|| self.stead("down --purge"));
         if let Some(mut server) = self.server.take() {
             drop(server.kill());
             drop(server.wait());
         }
         if std::thread::panicking() {
             eprintln!("--- server\n{}", self.log());
-        } else {
+        } else if let Some(down) = down {
             assert!(down.status.success(), "down failed: {}", text(&down));
         }
     }

@@ -14,6 +14,8 @@ mod demo;
 mod disk;
 mod pattern;
 mod reboot;
+mod registry;
+mod rows;
 mod script;
 mod storage;
 mod survival;

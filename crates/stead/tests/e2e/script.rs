@@ -18,7 +18,13 @@ pub(crate) struct Step {
 impl Step {
     /// A read that may be repeated until the write before it has taken effect.
     pub(crate) fn is_read(&self) -> bool {
-        let reads = ["kubectl get ", "kubectl describe ", "kubectl rollout history ", "curl -s "];
+        let reads = [
+            "kubectl get ",
+            "kubectl describe ",
+            "kubectl logs ",
+            "kubectl rollout history ",
+            "curl -s ",
+        ];
         let once = ["-X POST", "kubectl exec"];
         let command = self.command.as_str();
         let looped = command.starts_with("for ") && command.contains("curl -s");

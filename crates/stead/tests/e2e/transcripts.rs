@@ -6,7 +6,10 @@
 )]
 #![expect(clippy::print_stderr, reason = "a test tells what it does")]
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use crate::{
     cluster::{Cluster, Turn, root, text},
@@ -21,7 +24,13 @@ const READ_MAX: Duration = Duration::from_secs(10);
 type Renames = [(&'static str, &'static str)];
 
 fn replay(cluster: &Cluster, transcript: &str, renames: &Renames) {
-    for step in script::read(&root().join("tests/transcripts").join(transcript)) {
+    replay_file(cluster, &root().join("tests/transcripts").join(transcript), renames);
+}
+
+/// Replays the script of this file.
+pub(crate) fn replay_file(cluster: &Cluster, path: &Path, renames: &Renames) {
+    let transcript = path.file_name().unwrap_or_default().display();
+    for step in script::read(path) {
         let step = renamed(step, renames);
         let started = Instant::now();
         loop {
