@@ -72,6 +72,9 @@ pub struct Options {
     pub only: Option<Vec<&'static str>>,
     /// How caches begin.
     pub lists: Lists,
+    /// Whether ResourceQuotas may be read, so that a set which one has stopped goes on at once when there is
+    /// room; otherwise it is tried again later and later.
+    pub quotas: bool,
 }
 
 impl Options {
@@ -89,6 +92,7 @@ impl Options {
             dns: None,
             only: None,
             lists: Lists::default(),
+            quotas: true,
         }
     }
 }

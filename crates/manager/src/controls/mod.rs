@@ -25,7 +25,7 @@ const COLLECTORS: usize = 20;
 /// Enters every controller there is.
 pub(crate) fn all(table: &mut Table, options: &Options) {
     let workers = options.workers;
-    table.add(statefulset::Sets::new(options.statefulset, options.only.is_none()), workers);
+    table.add(statefulset::Sets::new(options.statefulset, options.quotas), workers);
     table.add(endpoints::Endpoints::slices(), workers);
     table.add(endpoints::Endpoints::legacy(), workers);
     table.add(serviceaccounts::Defaults::accounts(&options.ca_pem), workers);

@@ -92,6 +92,7 @@ fn start(flags: &Controller, config: &Config) -> Result<manager::Handle> {
     options.workers = flags.concurrent_statefulset_syncs;
     options.only = Some(vec![manager::STATEFULSET]);
     options.lists = Lists::Paged;
+    options.quotas = false;
     for gate in &flags.feature_gates {
         match gate {
             Gate::MaxUnavailableStatefulSet(open) => options.statefulset.max_unavailable = *open,
