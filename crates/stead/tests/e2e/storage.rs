@@ -72,8 +72,7 @@ spec:
       terminationGracePeriodSeconds: 0
       containers:
       - name: main
-        image: busybox
-        imagePullPolicy: IfNotPresent
+        image: busybox:1.28.4
         command: [sleep, '1000000']
         volumeMounts: [{{name: data, mountPath: /data}}]
   volumeClaimTemplates:
@@ -361,7 +360,7 @@ fn a_quota_stops_a_set_half_way_and_lets_it_go_on() {
     eventually(&cluster, "kubectl get quota small", "pods: 3/3");
     refused(
         &cluster,
-        "kubectl run one --image=busybox",
+        "kubectl run one --image=busybox:1.28.4",
         "pods \"one\" is forbidden: exceeded quota: small, requested: pods=1, used: pods=3, limited: pods=3",
     );
     // Who waits behind another's pods goes on when those go.
@@ -369,7 +368,7 @@ fn a_quota_stops_a_set_half_way_and_lets_it_go_on() {
     eventually(&cluster, "kubectl get quota small", "pods: 1/3");
     done(
         &cluster,
-        "kubectl run one --image=busybox --image-pull-policy=IfNotPresent -- sleep 1000000",
+        "kubectl run one --image=busybox:1.28.4 -- sleep 1000000",
     );
     done(&cluster, "kubectl scale statefulset web --replicas=3");
     eventually(&cluster, READY, "2 ready");
@@ -377,7 +376,7 @@ fn a_quota_stops_a_set_half_way_and_lets_it_go_on() {
     eventually(&cluster, READY, "3 ready");
     // What containers do not name, a limit range says.
     done(&cluster, "kubectl create quota compute --hard=limits.cpu=1");
-    refused(&cluster, "kubectl run two --image=busybox", "must specify limits.cpu for: two");
+    refused(&cluster, "kubectl run two --image=busybox:1.28.4", "must specify limits.cpu for: two");
     apply(
         &cluster,
         "
@@ -389,7 +388,7 @@ spec: {limits: [{type: Container, default: {cpu: 2}}]}
     );
     refused(
         &cluster,
-        "kubectl run two --image=busybox",
+        "kubectl run two --image=busybox:1.28.4",
         "exceeded quota: compute, requested: limits.cpu=2, used: limits.cpu=0, limited: limits.cpu=1",
     );
 }
