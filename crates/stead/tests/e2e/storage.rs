@@ -366,10 +366,7 @@ fn a_quota_stops_a_set_half_way_and_lets_it_go_on() {
     // Who waits behind another's pods goes on when those go.
     done(&cluster, "kubectl scale statefulset web --replicas=1");
     eventually(&cluster, "kubectl get quota small", "pods: 1/3");
-    done(
-        &cluster,
-        "kubectl run one --image=busybox:1.28.4 -- sleep 1000000",
-    );
+    done(&cluster, "kubectl run one --image=busybox:1.28.4 -- sleep 1000000");
     done(&cluster, "kubectl scale statefulset web --replicas=3");
     eventually(&cluster, READY, "2 ready");
     done(&cluster, "kubectl delete pod one --grace-period=0 --force");

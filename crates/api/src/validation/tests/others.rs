@@ -467,7 +467,7 @@ fn limit_ranges_do_not_contradict_themselves() {
         &expect![[r#"
             spec.limits[0].min[cpu]: Invalid value: "3": min value 3 is greater than max value 2
             spec.limits[0].defaultRequest[cpu]: Invalid value: "2": min value 3 is greater than default request value 2
-            spec.limits[0].default[cpu]: Invalid value: "2": min value 3 is greater than default value 2
+            spec.limits[0].default[cpu]: Invalid value: "3": min value 3 is greater than default value 2
         "#]],
     );
     check(
