@@ -16,7 +16,7 @@ use std::{
     task::Poll,
 };
 
-use api::{ApiError, Reason, Resource, resource, status::About};
+use api::{ApiError, Reason, Resource, prepare::Gates, resource, status::About};
 use bytes::{Buf, Bytes};
 use client::Identity;
 use http::{
@@ -70,6 +70,8 @@ pub struct Options {
     pub ranges: Ranges,
     /// What `/version` says.
     pub version: Version,
+    /// Upstream's feature gates.
+    pub gates: Gates,
 }
 
 impl Options {
@@ -89,6 +91,7 @@ impl Options {
             scratch: std::env::temp_dir(),
             ranges: Ranges::default(),
             version: Version::default(),
+            gates: Gates::default(),
         }
     }
 }
@@ -199,6 +202,10 @@ impl ApiServer {
 
     pub(crate) fn options(&self) -> &Options {
         &self.inner.options
+    }
+
+    pub(crate) fn gates(&self) -> Gates {
+        self.inner.options.gates
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

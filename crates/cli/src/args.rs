@@ -7,7 +7,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
-use crate::controller::Controller;
+use crate::controller::{Controller, Gate, gate};
 
 /// A Kubernetes for StatefulSets in one binary.
 #[derive(Debug, Parser)]
@@ -102,6 +102,18 @@ pub struct Up {
         allow_hyphen_values = true
     )]
     pub controllers: Vec<String>,
+    /// Upstream's feature gates: MaxUnavailableStatefulSet=true|false (off by default).
+    #[arg(long, value_name = "GATE=BOOL", value_delimiter = ',', value_parser = gate)]
+    pub feature_gates: Vec<Gate>,
+}
+
+impl Up {
+    /// Whether a set's own `maxUnavailable` is kept and counts; the last word on it holds.
+    #[must_use]
+    pub fn max_unavailable_stateful_set(&self) -> bool {
+        let last = self.feature_gates.last();
+        last.is_some_and(|Gate::MaxUnavailableStatefulSet(open)| *open)
+    }
 }
 
 /// Flags of `stead down`.
@@ -328,6 +340,7 @@ mod tests {
             ("stead image import", "required"),
             ("stead controller --leader-elect-lease-duration 15", "is no duration such as 15s"),
             ("stead controller --feature-gates=Nope=true", "unrecognized feature gate: Nope"),
+            ("stead up --feature-gates=Nope=true", "unrecognized feature gate: Nope"),
             ("stead controller --concurrent-statefulset-syncs 0", "at least 1"),
         ] {
             let error = Args::try_parse_from(line.split(' ')).unwrap_err().to_string();

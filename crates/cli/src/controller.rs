@@ -52,7 +52,7 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     }
 }
 
-fn gate(text: &str) -> Result<Gate, String> {
+pub(crate) fn gate(text: &str) -> Result<Gate, String> {
     let (name, value) =
         text.split_once('=').ok_or_else(|| format!("missing bool value for {text}"))?;
     let open = match value.trim() {

@@ -247,6 +247,8 @@ pub enum Wait {
     ClaimGone(String),
     /// This claim must be bound.
     Bound(String),
+    /// This StatefulSetPolicy must no longer pause the rollout.
+    Resumed(String),
     /// An older cache must catch up with our own write of this object.
     Fresh(String),
 }
@@ -258,6 +260,7 @@ impl fmt::Display for Wait {
             Wait::Gone(pod) => write!(f, "until pod {pod} is gone"),
             Wait::ClaimGone(claim) => write!(f, "until claim {claim} is gone"),
             Wait::Bound(claim) => write!(f, "until claim {claim} is bound"),
+            Wait::Resumed(policy) => write!(f, "until StatefulSetPolicy {policy} is not paused"),
             Wait::Fresh(object) => write!(f, "until the cache has our last write of {object}"),
         }
     }

@@ -354,6 +354,7 @@ fn open_server(
     };
     let near = SocketAddr::from((Ipv4Addr::LOCALHOST, flags.kubelet_port));
     let nodes = Nodes::new(Lookup::new(store.clone()), credentials.client.clone());
+    options.gates.max_unavailable_stateful_set = flags.max_unavailable_stateful_set();
     options.connect = Some(Arc::new(nodes.near(plan.node.clone(), near)));
     Ok(ApiServer::new(store.clone(), options))
 }
@@ -450,6 +451,7 @@ fn start_manager(
 ) -> Result<manager::Handle> {
     let mut options = manager::Options::new(ca_pem, seed());
     options.only = manager::enabled(&flags.controllers)?;
+    options.statefulset.max_unavailable = flags.max_unavailable_stateful_set();
     options.pods = PodNetwork {
         base: flags.pod_cidr.base,
         prefix: flags.pod_cidr.prefix,

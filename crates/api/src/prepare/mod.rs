@@ -11,6 +11,7 @@ pub(crate) mod coordination;
 pub(crate) mod core;
 pub(crate) mod discovery;
 pub(crate) mod events;
+mod gates;
 mod qos;
 pub(crate) mod rbac;
 pub(crate) mod scheduling;
@@ -21,6 +22,7 @@ pub(crate) mod storage;
 mod tests;
 
 pub use self::core::finalize;
+pub use gates::Gates;
 pub use qos::qos_class;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;

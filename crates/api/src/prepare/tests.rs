@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::Gates;
 use crate::resource::{self, Part};
 
 /// The object as it would be judged and stored.
@@ -51,6 +52,45 @@ fn s2_s3_w1_g1_sets() {
         let spec = if part == Part::Main { replicas } else { 1 };
         assert_eq!(made["spec"]["replicas"], spec);
     }
+}
+
+/// With the gate open: kept, defaulted, and no change where only the default is filled in.
+#[test]
+fn g1_d5_sets_with_the_gate_open() {
+    let entry = resource::by_plural("apps", "statefulsets").unwrap();
+    let open = Gates { max_unavailable_stateful_set: true };
+    let prepared = |gates: Gates, new: Value, old: Option<Value>| {
+        let decode = |value| {
+            let mut object = entry.decode(value).unwrap();
+            entry.apply_defaults(object.as_mut());
+            object
+        };
+        let (mut new, old) = (decode(new), old.map(decode));
+        gates.prepare(entry, new.as_mut(), old.as_deref(), Part::Main);
+        new.to_value()
+    };
+    let strategy = |made: &Value| made["spec"]["updateStrategy"]["rollingUpdate"].clone();
+    let made = prepared(open, set(1, 1, json!({})), None);
+    assert_eq!(strategy(&made), json!({"partition": 0, "maxUnavailable": 2}));
+    let mut plain = set(1, 1, json!({"replicas": 0}));
+    plain["spec"]["updateStrategy"] = Value::Null;
+    let made = prepared(open, plain.clone(), None);
+    assert_eq!(strategy(&made), json!({"partition": 0, "maxUnavailable": 1}));
+    // Stored while the gate was closed, written again as it is.
+    let stored = prepared(Gates::default(), plain.clone(), None);
+    assert_eq!(strategy(&stored), json!({"partition": 0}));
+    let made = prepared(open, stored.clone(), Some(stored.clone()));
+    assert_eq!(
+        (&made["metadata"]["generation"], &strategy(&made)["maxUnavailable"]),
+        (&json!(1), &json!(1))
+    );
+    // A struct that is not there stays so (D6).
+    let mut bare = plain;
+    bare["spec"]["updateStrategy"] = json!({"type": "RollingUpdate"});
+    assert_eq!(strategy(&prepared(open, bare, None)), Value::Null);
+    // Closed again: what is stored stays.
+    let kept = prepared(Gates::default(), made.clone(), Some(made));
+    assert_eq!(strategy(&kept)["maxUnavailable"], 1);
 }
 
 #[test]

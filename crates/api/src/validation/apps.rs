@@ -15,6 +15,7 @@ use super::{
     core::{pod, storage::claim_spec},
     report::{At, Report, entries, items, text},
     selector::label_selector,
+    stead::max_unavailable,
 };
 use crate::{field::Cause, names, resource::Part};
 
@@ -149,6 +150,9 @@ fn update_strategy(strategy: Option<&StatefulSetUpdateStrategy>, at: At<'_>, out
         ("RollingUpdate", Some(rolling)) => {
             let partition = i64::from(rolling.partition.unwrap_or(0));
             out.not_negative(at_rolling.field("partition"), partition);
+            if let Some(max) = &rolling.max_unavailable {
+                max_unavailable(max, at_rolling.field("maxUnavailable"), out);
+            }
         }
         _ => out.invalid_object(at, strategy, "must be 'RollingUpdate' or 'OnDelete'"),
     }

@@ -64,7 +64,7 @@ fn rollout(own: &RolloutPolicy, at: At<'_>, out: &mut Report) {
 }
 
 /// A number above 0, or a percentage from 1 to 100, in the words of the set's own field.
-fn max_unavailable(max: &IntOrString, at: At<'_>, out: &mut Report) {
+pub(super) fn max_unavailable(max: &IntOrString, at: At<'_>, out: &mut Report) {
     let (value, number) = match max {
         IntOrString::Int(count) => {
             out.not_negative(at, i64::from(*count));

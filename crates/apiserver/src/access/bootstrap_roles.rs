@@ -482,6 +482,7 @@ pub(super) const CONTROLLERS: &[Named] = &[
         &[
             "list,watch core pods",
             "read apps statefulsets",
+            "update apps statefulsets",
             "update apps statefulsets/status",
             "update apps statefulsets/finalizers",
             "create,delete,get,patch,update core pods",

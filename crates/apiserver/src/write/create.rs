@@ -80,7 +80,7 @@ impl ApiServer {
                 dry_run,
             };
             self.admit(call, &draft, Some(&mut draft_object))?;
-            resource.prepare(&mut *draft_object, None, Part::Main);
+            self.gates().prepare(resource, &mut *draft_object, None, Part::Main);
             let mut ops = self.allocate(None, &mut *draft_object)?;
             Self::check(call, &draft, &*draft_object)?;
             ops.extend(self.charge(&turn, &draft, Some(&*draft_object))?);

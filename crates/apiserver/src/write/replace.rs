@@ -136,7 +136,7 @@ impl ApiServer {
                 let stored = Some(&*stored.row.value);
                 fields::note(call, resource, stored, target.subresource, &mut *new)?;
             }
-            resource.prepare(&mut *new, Some(old), target.part);
+            self.gates().prepare(resource, &mut *new, Some(old), target.part);
             self.admit(call, &draft, Some(&mut new))?;
             ops = self.allocate(Some(old), &mut *new)?;
             Self::check(call, &draft, &*new)?;

@@ -55,7 +55,7 @@ pub(super) fn before_create(view: &View, ordinal: i64) -> Claims {
             claims.actions.push(Action::note(target, note, "its claim is being deleted"));
             claims.obstacle.get_or_insert(Wait::ClaimGone(name));
         } else {
-            claims.actions.extend(own(view, claim, &pod, None, false));
+            claims.actions.extend(own(view, claim, &pod, None, retention(view), false));
         }
     }
     claims
@@ -69,9 +69,53 @@ pub(super) fn lost(view: &View, ordinal: i64) -> Vec<Action> {
 /// Sets the owners of a pod's claims (K5 to K7).
 pub(super) fn owners(view: &View, ordinal: i64, pod: &Pod, condemned: bool) -> Vec<Action> {
     let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let mut policy = retention(view);
+    if view.is_reserved(ordinal) {
+        // What becomes of its claims is the word of who reserved it, not of who scales.
+        policy.delete_with_pod &= view.rules.as_ref().is_some_and(|rules| rules.delete_claims);
+    }
     existing(view, ordinal)
-        .flat_map(|(_, claim)| own(view, claim, name, Some(pod), condemned))
+        .flat_map(|(_, claim)| own(view, claim, name, Some(pod), policy, condemned))
         .collect()
+}
+
+/// Deletions of the claims of reserved ordinals that no pod has any more, where the policy says so.
+///
+/// A claim with a controller that is not the set's stays: it is another's.
+pub(super) fn reserved(view: &View) -> Vec<Action> {
+    let Some(policy) = view.policy() else { return Vec::new() };
+    if !view.rules.as_ref().is_some_and(|rules| rules.delete_claims) {
+        return Vec::new();
+    }
+    let set = view.name();
+    let ordinal = |claim: &str| {
+        let stems = super::identity::templates(view).map(|template| format!("{template}-{set}"));
+        stems.into_iter().find_map(|stem| super::member_ordinal(&stem, claim))
+    };
+    let mut actions = Vec::new();
+    for (name, claim) in &view.claims {
+        let Some(ordinal) = ordinal(name).filter(|ordinal| view.is_reserved(*ordinal)) else {
+            continue;
+        };
+        let pod = pod_name(set, ordinal);
+        let held = view.pods.iter().any(|other| other.metadata.name.as_ref() == Some(&pod));
+        let foreign = super::view::controller_of(&claim.metadata)
+            .is_some_and(|owner| owner.uid != view.uid() && !(is_pod(owner) && owner.name == pod));
+        if held || foreign || claim.metadata.deletion_timestamp.is_some() {
+            continue;
+        }
+        let mut action = Action::delete(Target::of(&**claim), "its ordinal is reserved");
+        let done = format!("Delete Claim {name} of reserved ordinal {ordinal} successful");
+        let failed =
+            format!("Delete Claim {name} of reserved ordinal {ordinal} failed error: {{error}}");
+        action.events = Some(Outcome {
+            regarding: Target::of(&**policy),
+            success: Some(Note::normal("SuccessfulDelete", done)),
+            failure: vec![Note::warning("FailedDelete", failed)],
+        });
+        actions.push(action);
+    }
+    actions
 }
 
 fn existing(view: &View, ordinal: i64) -> impl Iterator<Item = (String, &PersistentVolumeClaim)> {
@@ -165,9 +209,9 @@ fn own(
     claim: &PersistentVolumeClaim,
     pod_name: &str,
     pod: Option<&Pod>,
+    policy: Retention,
     condemned: bool,
 ) -> Vec<Action> {
-    let policy = retention(view);
     let owners = claim.metadata.owner_references.clone().unwrap_or_default();
     let pod_uid = pod.filter(|pod| created(pod)).and_then(|pod| pod.metadata.uid.as_deref());
     let ours = |owner: &OwnerReference| {

@@ -15,7 +15,9 @@ use api::k8s::{
 use jiff::Timestamp;
 
 use super::{
+    deadline::Clock,
     identity::pod_name,
+    policy::name,
     reasons::{Trouble, since, trouble},
     revision::Revisions,
     view::{View, controller_of, revision_of},
@@ -29,6 +31,7 @@ pub(super) struct Facts<'a> {
     pub(super) replicas: &'a BTreeMap<i64, &'a Pod>,
     pub(super) condemned: &'a BTreeMap<i64, &'a Pod>,
     pub(super) waits: &'a [Wait],
+    pub(super) clock: Clock,
 }
 
 /// The set's conditions as they shall be: `old` with ours in their places.
@@ -40,9 +43,11 @@ pub(super) fn of(
 ) -> Option<Vec<StatefulSetCondition>> {
     let mut all = old.and_then(|status| status.conditions.clone()).unwrap_or_default();
     if !facts.view.deleting() {
-        put(&mut all, "Available", Some(facts.available()), facts.view.now);
-        put(&mut all, "Progressing", Some(facts.progressing()), facts.view.now);
-        put(&mut all, "ReplicaFailure", facts.failure(), facts.view.now);
+        let first = facts.first_trouble();
+        let now = facts.view.now;
+        put(&mut all, "Available", Some(facts.available(first.as_ref())), now);
+        put(&mut all, "Progressing", Some(facts.progressing(first.as_ref())), now);
+        put(&mut all, "ReplicaFailure", facts.failure(first), now);
     }
     Some(all).filter(|all| !all.is_empty())
 }
@@ -88,10 +93,10 @@ pub(super) fn whole(now: Timestamp) -> Timestamp {
 
 impl Facts<'_> {
     /// True when every wanted pod is available.
-    fn available(&self) -> Said {
+    fn available(&self, first: Option<&Trouble>) -> Said {
         let wanted = self.view.replicas();
         let up = self.replicas.values().filter(|pod| !self.view.unavailable(pod)).count();
-        match self.first_trouble() {
+        match first {
             None => {
                 let message = match wanted {
                     0 => "the set wants no pods".to_owned(),
@@ -109,8 +114,7 @@ impl Facts<'_> {
 
     /// What is the matter with the lowest wanted pod that is not available.
     fn first_trouble(&self) -> Option<Trouble> {
-        let mut wanted = self.view.start()..self.view.end();
-        wanted.find_map(|ordinal| match self.replicas.get(&ordinal) {
+        self.view.wanted().find_map(|ordinal| match self.replicas.get(&ordinal) {
             Some(pod) => trouble(self.view, pod),
             None => Some(self.missing(&pod_name(self.view.name(), ordinal))),
         })
@@ -157,25 +161,22 @@ impl Facts<'_> {
     }
 
     /// True while the set is, or is on its way to be, what its spec says.
-    fn progressing(&self) -> Said {
+    fn progressing(&self, late: Option<&Trouble>) -> Said {
         let update = self.revisions.update.metadata.name.clone().unwrap_or_default();
         let old = |ordinal: &i64| {
             self.replicas.get(ordinal).is_some_and(|pod| revision_of(pod) != update)
         };
-        let first = self.view.start() + self.view.partition().unwrap_or(0);
+        let first = self.view.at(self.view.partition().unwrap_or(0));
         let outdated = self.replicas.range(first..).filter(|(ordinal, _)| old(ordinal)).count();
         let held = self.replicas.range(..first).any(|(ordinal, _)| old(ordinal));
         let waiting = self.waiting().map(|wait| format!("; {wait}")).unwrap_or_default();
         if outdated > 0 {
             let all = self.replicas.range(first..).count();
             let message = format!("{} of {all} pods are at revision {update}", all - outdated);
-            return match self.view.rolling() {
-                true => Said::new("True", "RollingUpdate", message + &waiting),
-                false => {
-                    let rest = "; the others follow when someone deletes them";
-                    Said::new("True", "OnDelete", message + rest)
-                }
-            };
+            return self.rolling(&update, message, &waiting);
+        }
+        if let Some(said) = self.exceeded(&waiting) {
+            return said;
         }
         let there = i64::try_from(self.replicas.len()).unwrap_or(i64::MAX);
         if there < self.view.replicas() || !self.condemned.is_empty() {
@@ -183,14 +184,44 @@ impl Facts<'_> {
             let message = format!("{total} pods are there, {} wanted", self.view.replicas());
             return Said::new("True", "Scaling", message + &waiting);
         }
-        if let Some(trouble) = self.first_trouble() {
-            return Said::new("True", "PodsUnavailable", trouble.sentence);
+        if let Some(trouble) = late {
+            return Said::new("True", "PodsUnavailable", trouble.sentence.clone());
         }
         if held {
             let message = format!("revision {update} is on all pods from the partition on");
             return Said::new("True", "PartitionReached", message);
         }
         Said::new("True", "Complete", format!("revision {update} is on all pods"))
+    }
+
+    /// Progressing, while pods are at older revisions than they shall be.
+    fn rolling(&self, update: &str, message: String, waiting: &str) -> Said {
+        if !self.view.rolling() {
+            let rest = "; the others follow when someone deletes them";
+            return Said::new("True", "OnDelete", message + rest);
+        }
+        if let Some(policy) = self.view.policy().filter(|_| self.view.paused()) {
+            let paused = format!("; StatefulSetPolicy {} has paused the rollout", name(policy));
+            return Said::new("Unknown", "Paused", message + &paused);
+        }
+        if let Some(said) = self.exceeded(waiting) {
+            return said;
+        }
+        match self.view.given_up() {
+            Some(old) if self.view.last_completed() == Some(update) => {
+                let back = format!("; the set comes back to it, revision {old} was given up");
+                Said::new("True", "Returning", message + &back + waiting)
+            }
+            _ => Said::new("True", "RollingUpdate", message + waiting),
+        }
+    }
+
+    /// Progressing, once a rollout has stood still for longer than its deadline.
+    fn exceeded(&self, waiting: &str) -> Option<Said> {
+        let Clock::Exceeded { since } = self.clock else { return None };
+        let seconds = self.view.rules.as_ref().and_then(|rules| rules.deadline_s).unwrap_or(0);
+        let message = format!("no progress since {since}, for more than {seconds} s{waiting}");
+        Some(Said::new("False", "ProgressDeadlineExceeded", message))
     }
 
     /// What the plan waits for first, told of the pod itself where it is one.
@@ -211,13 +242,10 @@ impl Facts<'_> {
     }
 
     /// There when a pod cannot be made, or cannot become ready as it is.
-    fn failure(&self) -> Option<Said> {
-        let broken = self
-            .replicas
-            .values()
-            .find_map(|pod| trouble(self.view, pod).filter(|trouble| trouble.lasting));
-        let first = || self.first_trouble().filter(|trouble| trouble.lasting);
-        let trouble = broken.or_else(first)?;
+    fn failure(&self, first: Option<Trouble>) -> Option<Said> {
+        let mut troubles = self.replicas.values().filter_map(|pod| trouble(self.view, pod));
+        let broken = troubles.find(|trouble| trouble.lasting);
+        let trouble = broken.or_else(|| first.filter(|trouble| trouble.lasting))?;
         Some(Said::new("True", &trouble.reason, trouble.sentence))
     }
 }

@@ -135,12 +135,15 @@ pub(super) fn wants_current(view: &View, ordinal: i64) -> bool {
     if !view.rolling() {
         return false;
     }
+    let Some(position) = view.position(ordinal) else { return false };
     match view.partition() {
-        Some(partition) => ordinal < view.start() + partition,
+        Some(partition) => position < partition,
+        // Where broken pods are replaced at once, those would come back as they were.
+        None if view.rules.as_ref().is_some_and(|rules| rules.replace_broken) => false,
         None => {
             let status = view.set.status.as_ref();
             let current = status.and_then(|status| status.current_replicas).unwrap_or(0);
-            ordinal < view.start() + i64::from(current)
+            position < i64::from(current)
         }
     }
 }

@@ -134,6 +134,8 @@ pub(super) fn truncate(view: &View, revisions: &Revisions) -> Vec<Action> {
         [&revisions.current, &revisions.update]
             .iter()
             .any(|kept| kept.metadata.name.as_deref() == Some(name))
+            // What a set may have to come back to.
+            || view.last_completed() == Some(name)
             || view.pods.iter().any(|pod| {
                 revision_of(pod) == name
                     && controller_of(&pod.metadata).is_some_and(|owner| owner.uid == view.uid())

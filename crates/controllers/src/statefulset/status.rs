@@ -48,7 +48,7 @@ pub(super) fn count(
 /// Every wanted pod is at the update revision and available.
 ///
 /// Departs from upstream (T4): availability counts, not readiness, and OnDelete completes too.
-fn complete(view: &View, status: &StatefulSetStatus) -> bool {
+pub(super) fn complete(view: &View, status: &StatefulSetStatus) -> bool {
     let replicas = view.replicas();
     let all = |count: Option<i32>| i64::from(count.unwrap_or(0)) == replicas;
     all(Some(status.replicas)) && all(status.updated_replicas) && all(status.available_replicas)

@@ -2,16 +2,19 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use api::k8s::{
-    api::{
-        apps::v1::{ControllerRevision, StatefulSet, StatefulSetSpec},
-        core::v1::{PersistentVolumeClaim, Pod, PodCondition},
+use api::{
+    k8s::{
+        api::{
+            apps::v1::{ControllerRevision, StatefulSet, StatefulSetSpec},
+            core::v1::{PersistentVolumeClaim, Pod, PodCondition},
+        },
+        apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
     },
-    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
+    policy::StatefulSetPolicy,
 };
 use jiff::{SignedDuration, Timestamp};
 
-use super::identity::member_ordinal;
+use super::{identity::member_ordinal, policy::Rules};
 
 /// Everything the decision about one set may depend on, at one instant.
 #[derive(Debug, Clone)]
@@ -26,6 +29,10 @@ pub struct View {
     /// Revisions of its namespace: its own, ownerless ones that match its selector, and all named
     /// `<set>-…`.
     pub revisions: Vec<Arc<ControllerRevision>>,
+    /// The policies of its namespace that name the set, by name.
+    pub policies: Vec<Arc<StatefulSetPolicy>>,
+    /// What the one policy in force asks for: [`Rules::of`] the set and `policies`.
+    pub rules: Option<Rules>,
     /// What the API server last refused this set, if its last plan failed on that.
     pub refused: Option<Refused>,
     /// The one clock reading of this decision.
@@ -79,25 +86,6 @@ impl View {
 
     pub(super) fn uid(&self) -> &str {
         self.set.metadata.uid.as_deref().unwrap_or_default()
-    }
-
-    pub(super) fn replicas(&self) -> i64 {
-        i64::from(self.spec().replicas.unwrap_or(1)).max(0)
-    }
-
-    /// The first ordinal.
-    pub(super) fn start(&self) -> i64 {
-        let ordinals = self.spec().ordinals.as_ref();
-        i64::from(ordinals.and_then(|ordinals| ordinals.start).unwrap_or(0)).max(0)
-    }
-
-    /// One past the last ordinal.
-    pub(super) fn end(&self) -> i64 {
-        self.start() + self.replicas()
-    }
-
-    pub(super) fn in_range(&self, ordinal: i64) -> bool {
-        (self.start()..self.end()).contains(&ordinal)
     }
 
     /// `Parallel`: no pod waits for another.

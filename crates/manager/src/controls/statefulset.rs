@@ -1,15 +1,15 @@
-//! StatefulSets: woken by the set, its pods, claims and revisions, and by who bears their names.
+//! StatefulSets: woken by the set, its pods, claims, revisions and policies, and by who bears their names.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
-use api::{quantity, selector::Labels};
+use api::{policy::StatefulSetPolicy, quantity, selector::Labels};
 use client::{Cache, Key};
 use controllers::{
     Action, Plan, Verb,
-    statefulset::{self, Options, Refused, View},
+    statefulset::{self, Options, Refused, Rules, View},
 };
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -23,6 +23,8 @@ use k8s_openapi::{
 use super::{controller_of, name, namespace};
 use crate::{Caches, Controller, Failed, Wakes};
 
+/// Index of policies: namespace and name of the set that they name.
+const NAMES: &str = "names";
 /// Index of revisions: the namespace of those without a controller.
 const OWNERLESS: &str = "ownerless";
 
@@ -113,8 +115,16 @@ fn leaves_more(old: &ResourceQuota, new: &ResourceQuota) -> bool {
     })
 }
 
+/// What there is under a set's name.
+pub(super) enum Sight {
+    /// The set.
+    Set(Box<View>),
+    /// No set, but policies that name it.
+    Policies { set: String, policies: Vec<Arc<StatefulSetPolicy>>, now: Timestamp },
+}
+
 impl Controller for Sets {
-    type View = View;
+    type View = Sight;
 
     fn name(&self) -> &'static str {
         crate::STATEFULSET
@@ -130,6 +140,9 @@ impl Controller for Sets {
             meta.namespace.clone().filter(|_| !owned).into_iter().collect()
         }));
         wakes.on_each::<StatefulSet>();
+        wakes.reads_if_served::<StatefulSetPolicy>();
+        wakes.reads_by::<StatefulSetPolicy>((NAMES, |policy| vec![named_by(policy).to_string()]));
+        wakes.on::<StatefulSetPolicy>(|policy| vec![named_by(policy)]);
         let me = Arc::clone(self);
         wakes.on::<Pod>(move |pod| me.pod_concerns(pod));
         let me = Arc::clone(self);
@@ -145,10 +158,12 @@ impl Controller for Sets {
         }
     }
 
-    fn view(&self, key: &Key, caches: &Caches, now: Timestamp) -> Option<View> {
+    fn view(&self, key: &Key, caches: &Caches, now: Timestamp) -> Option<Sight> {
+        let policies = caches.of::<StatefulSetPolicy>().by(NAMES, &key.to_string());
         let Some(set) = caches.of::<StatefulSet>().get(&key.namespace, &key.name) else {
             self.refused.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
-            return None;
+            let set = key.name.clone();
+            return (!policies.is_empty()).then_some(Sight::Policies { set, policies, now });
         };
         let uid = set.metadata.uid.as_deref().unwrap_or_default();
         let (space, prefix) = (key.namespace.as_str(), format!("{}-", key.name));
@@ -169,11 +184,17 @@ impl Controller for Sets {
             }
         }
         let refused = self.refused(key, now);
-        Some(View { set, pods, claims, revisions, refused, now, options: self.options })
+        let rules = Rules::of(&set, &policies);
+        let options = self.options;
+        let view = View { set, pods, claims, revisions, policies, rules, refused, now, options };
+        Some(Sight::Set(Box::new(view)))
     }
 
-    fn reconcile(&self, view: &View) -> Plan {
-        statefulset::reconcile(view)
+    fn reconcile(&self, sight: &Sight) -> Plan {
+        match sight {
+            Sight::Set(view) => statefulset::reconcile(view),
+            Sight::Policies { set, policies, now } => statefulset::without_set(set, policies, *now),
+        }
     }
 
     /// Keeps what the API server says to a pod or claim that it does not let in.
@@ -194,6 +215,11 @@ impl Controller for Sets {
             }
         }
     }
+}
+
+/// The set that a policy names.
+fn named_by(policy: &StatefulSetPolicy) -> Key {
+    Key::new(namespace(&policy.metadata), &policy.spec.stateful_set_name)
 }
 
 fn templates(set: &StatefulSet) -> impl Iterator<Item = &str> {

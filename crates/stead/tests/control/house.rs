@@ -166,7 +166,7 @@ fn person() -> Identity {
     person
 }
 
-/// Pods with a node run at once; deleted ones end at once.
+/// Pods with a node run at once, unless their image is `broken`; deleted ones end at once.
 async fn kubelet(client: Client) {
     let all: Api<Pod> = Api::all(client.clone());
     loop {
@@ -174,12 +174,23 @@ async fn kubelet(client: Client) {
         for pod in pods {
             let of: Api<Pod> = Api::namespaced(client.clone(), &pod.metadata.namespace.unwrap());
             let name = pod.metadata.name.unwrap();
-            let placed = pod.spec.unwrap().node_name.is_some();
+            let spec = pod.spec.unwrap();
+            let placed = spec.node_name.is_some();
+            let broken = spec.containers[0].image.as_deref() == Some("broken");
+            let waits = pod.status.as_ref().is_some_and(|s| s.container_statuses.is_some());
             let phase = pod.status.and_then(|status| status.phase);
             if pod.metadata.deletion_timestamp.is_some() {
                 let now = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
                 drop(of.delete(&name, &now).await);
-            } else if placed && phase.as_deref() != Some("Running") {
+            } else if placed && broken && !waits {
+                let status = json!({"status": {"phase": "Pending", "conditions": [
+                    {"type": "Ready", "status": "False", "lastTransitionTime": "2023-01-01T00:00:00Z"}],
+                    "containerStatuses": [{"name": "main", "image": "broken", "imageID": "",
+                        "ready": false, "restartCount": 0,
+                        "state": {"waiting": {"reason": "ImagePullBackOff"}}}]}});
+                let patch = Patch::Strategic(&status);
+                drop(of.patch_status(&name, &PatchParams::default(), &patch).await);
+            } else if placed && !broken && phase.as_deref() != Some("Running") {
                 let status = json!({"status": {"phase": "Running", "podIP": "10.244.0.9",
                     "podIPs": [{"ip": "10.244.0.9"}],
                     "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2023-01-01T00:00:00Z"}]}});

@@ -3,6 +3,8 @@
 
 #[cfg(test)]
 mod house;
+#[cfg(test)]
+mod policy;
 
 use std::time::Duration;
 

@@ -134,11 +134,48 @@ fn v3_v4_v5_update_strategy() {
     );
 }
 
+/// Preparation drops the field while its gate is closed; what is left of it is judged.
 #[test]
-fn v6_the_gate_of_max_unavailable_is_off() {
-    // Off by default in 1.36: preparation drops the field, so there is nothing to judge.
-    let strategy = json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0}});
-    created(&[("/spec/updateStrategy", strategy)], &expect![""]);
+fn v6_max_unavailable() {
+    let strategy =
+        |max: Value| json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": max}});
+    for (max, wanted) in [
+        (json!(7), expect![""]),
+        (json!("100%"), expect![""]),
+        (
+            json!(0),
+            expect![[r#"
+                spec.updateStrategy.rollingUpdate.maxUnavailable: Invalid value: 0: cannot be 0
+            "#]],
+        ),
+        (
+            json!("0%"),
+            expect![[r#"
+                spec.updateStrategy.rollingUpdate.maxUnavailable: Invalid value: "0%": cannot be 0
+            "#]],
+        ),
+        (
+            json!("101%"),
+            expect![[r#"
+                spec.updateStrategy.rollingUpdate.maxUnavailable: Invalid value: "101%": must not be greater than 100%
+            "#]],
+        ),
+        (
+            json!(-1),
+            expect![[r#"
+                spec.updateStrategy.rollingUpdate.maxUnavailable: Invalid value: -1: must be greater than or equal to 0
+            "#]],
+        ),
+        (
+            json!("2"),
+            expect![[r#"
+                spec.updateStrategy.rollingUpdate.maxUnavailable: Invalid value: "2": a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')
+                spec.updateStrategy.rollingUpdate.maxUnavailable: Invalid value: "2": cannot be 0
+            "#]],
+        ),
+    ] {
+        created(&[("/spec/updateStrategy", strategy(max))], &wanted);
+    }
 }
 
 #[test]

@@ -7,10 +7,11 @@ use api::k8s::{
         apps::v1::{StatefulSet, StatefulSetCondition, StatefulSetStatus},
         core::v1::Pod,
     },
-    apimachinery::pkg::{apis::meta::v1::OwnerReference, util::intstr::IntOrString},
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
 
 use super::super::View;
+use super::law::{Law, share};
 use crate::{Plan, Target, Verb};
 
 /// What a pod looks like from outside.
@@ -27,7 +28,9 @@ pub(super) struct Case<'a> {
     pub(super) view: &'a View,
     pub(super) plan: &'a Plan,
     pub(super) set: &'a StatefulSet,
-    pub(super) wanted: std::ops::Range<i64>,
+    pub(super) law: Law<'a>,
+    /// The wanted ordinals, ascending.
+    pub(super) wanted: Vec<i64>,
     pub(super) ordered: bool,
     pub(super) rolling: bool,
     /// The first ordinal that a rollout may touch.
@@ -38,16 +41,15 @@ pub(super) struct Case<'a> {
     pub(super) created: Vec<(i64, &'a Pod)>,
     pub(super) deleted: Vec<(i64, &'a Target)>,
     pub(super) status: Option<&'a StatefulSetStatus>,
+    /// The set as the plan changes it, status aside.
+    pub(super) returned: Option<&'a StatefulSet>,
 }
 
 impl<'a> Case<'a> {
     pub(super) fn new(view: &'a View, plan: &'a Plan) -> Self {
         let set = &*view.set;
         let spec = set.spec.as_ref();
-        let start = spec.and_then(|spec| spec.ordinals.as_ref()?.start).unwrap_or(0);
-        let count = spec.and_then(|spec| spec.replicas).unwrap_or(1);
-        let start = i64::from(start.max(0));
-        let wanted = start..start + i64::from(count.max(0));
+        let (law, wanted) = Law::of(view);
         let strategy = spec.and_then(|spec| spec.update_strategy.as_ref());
         let rolling = strategy.and_then(|strategy| strategy.rolling_update.as_ref());
         let partition = rolling.and_then(|rolling| rolling.partition).unwrap_or(0);
@@ -57,7 +59,8 @@ impl<'a> Case<'a> {
             if controller(pod.metadata.owner_references.as_deref()) != set.metadata.uid.as_deref() {
                 continue;
             }
-            let kind = if wanted.contains(&ordinal) { &mut replicas } else { &mut surplus };
+            let kind =
+                if wanted.binary_search(&ordinal).is_ok() { &mut replicas } else { &mut surplus };
             kind.insert(ordinal, look(view, pod));
         }
         let verbs = || plan.actions.iter().map(|action| &action.verb);
@@ -78,14 +81,21 @@ impl<'a> Case<'a> {
             }
             _ => None,
         });
+        let returned = verbs().find_map(|verb| match verb {
+            Verb::Update { object, subresource: None } => object.as_any().downcast_ref(),
+            _ => None,
+        });
+        let held = usize::try_from(partition).unwrap_or(0);
         Self {
             view,
             plan,
             set,
+            law,
+            returned,
             ordered: spec.and_then(|spec| spec.pod_management_policy.as_deref())
                 != Some("Parallel"),
             rolling: strategy.and_then(|strategy| strategy.type_.as_deref()) != Some("OnDelete"),
-            first: wanted.start + i64::from(partition.max(0)),
+            first: wanted.get(held).copied().unwrap_or(i64::MAX),
             wanted,
             replicas,
             surplus,
@@ -103,19 +113,31 @@ impl<'a> Case<'a> {
         })
     }
 
+    /// How many pods a rollout may take.
     pub(super) fn budget(&self) -> usize {
         let strategy = self.set.spec.as_ref().and_then(|spec| spec.update_strategy.as_ref());
         let rolling = strategy.and_then(|strategy| strategy.rolling_update.as_ref());
-        let says = rolling.and_then(|rolling| rolling.max_unavailable.as_ref());
-        let replicas = self.wanted.end - self.wanted.start;
-        let pods = match says.filter(|_| self.view.options.max_unavailable) {
-            None => 1,
-            Some(IntOrString::Int(number)) => i64::from(*number),
-            Some(IntOrString::String(part)) => {
-                part.trim_end_matches('%').parse::<i64>().unwrap_or(0) * replicas / 100
-            }
-        };
-        usize::try_from(pods).unwrap_or(1).max(1)
+        let own = rolling.and_then(|rolling| rolling.max_unavailable.as_ref());
+        let own = own.filter(|_| self.many());
+        let said = self.law.rollout.max_unavailable.as_ref().or(own);
+        said.map_or(1, |said| share(said, self.wanted.len()))
+    }
+
+    /// A rollout goes by a budget, not pod by pod.
+    pub(super) fn many(&self) -> bool {
+        self.view.options.max_unavailable || self.law.rollout.max_unavailable.is_some()
+    }
+
+    /// All that is missing may be made at once: asked for, in a rollout, within its budget.
+    pub(super) fn together(&self) -> bool {
+        if self.law.rollout.creation.as_deref() != Some("Batched") {
+            return false;
+        }
+        let update = self.named(|status| status.update_revision.as_deref());
+        let under_way = self.named(|status| status.current_revision.as_deref()) != update
+            || self.replicas.values().any(|seen| revision(seen.pod) != update);
+        let down = self.wanted.iter().filter(|ordinal| !self.up(**ordinal)).count();
+        self.rolling && under_way && down <= self.budget()
     }
 
     pub(super) fn up(&self, ordinal: i64) -> bool {
@@ -123,7 +145,7 @@ impl<'a> Case<'a> {
     }
 
     pub(super) fn all_up(&self) -> bool {
-        self.wanted.clone().all(|ordinal| self.up(ordinal))
+        self.wanted.iter().all(|ordinal| self.up(*ordinal))
     }
 
     pub(super) fn updated(&self, ordinal: i64) -> bool {
@@ -132,7 +154,8 @@ impl<'a> Case<'a> {
     }
 
     pub(super) fn outdated(&self) -> bool {
-        self.rolling && (self.first..self.wanted.end).any(|ordinal| !self.updated(ordinal))
+        let reached = self.wanted.iter().filter(|ordinal| **ordinal >= self.first);
+        self.rolling && reached.into_iter().any(|ordinal| !self.updated(*ordinal))
     }
 
     /// A name in the status: as the plan writes it, else as it was.

@@ -4,6 +4,8 @@
 //! have to be made twice. Debug builds ask it about every plan; tests run it over all small views.
 
 mod case;
+mod law;
+mod policies;
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -49,6 +51,14 @@ pub(super) enum Promise {
     StatusBounds,
     /// The set's conditions say what its pods are, and name the one that is not well.
     Conditions,
+    /// A paused rollout replaces no pod.
+    Paused,
+    /// A broken pod of an old revision goes at once where the policy says so.
+    BrokenGo,
+    /// A template comes back only after its deadline, and it is the one on record.
+    Returns,
+    /// A policy is told that it is in force when it is.
+    Accepted,
     /// Actions stand in the order of their groups, and a plan is bounded.
     Orderly,
 }
@@ -62,7 +72,7 @@ const MOVES_MAX: usize = 500;
 /// The promises that this plan breaks.
 pub(super) fn broken_promises(view: &View, plan: &Plan) -> Vec<Promise> {
     let case = Case::new(view, plan);
-    let checks: [(Promise, bool); 16] = [
+    let checks: [(Promise, bool); 20] = [
         (Promise::OnePodPerName, case.one_pod_per_name()),
         (Promise::Ascending, case.ascending()),
         (Promise::Descending, case.descending()),
@@ -78,6 +88,10 @@ pub(super) fn broken_promises(view: &View, plan: &Plan) -> Vec<Promise> {
         (Promise::ConvergedRests, case.converged_rests()),
         (Promise::StatusBounds, case.status_bounds()),
         (Promise::Conditions, case.conditions_tell()),
+        (Promise::Paused, case.paused_rests()),
+        (Promise::BrokenGo, case.broken_go()),
+        (Promise::Returns, case.returns_rightly()),
+        (Promise::Accepted, case.acceptance_is_told()),
         (Promise::Orderly, case.orderly()),
     ];
     checks.into_iter().filter(|(_, kept)| !kept).map(|(promise, _)| promise).collect()
@@ -89,57 +103,77 @@ impl Case<'_> {
         self.created.iter().all(|(ordinal, pod)| {
             let name = pod.metadata.name.as_deref();
             let taken = self.view.pods.iter().any(|other| other.metadata.name.as_deref() == name);
-            self.wanted.contains(ordinal) && !taken && names.insert(name)
+            self.wanted.binary_search(ordinal).is_ok() && !taken && names.insert(name)
         })
     }
 
     fn ascending(&self) -> bool {
-        let moves = self.created.iter().map(|(ordinal, _)| *ordinal);
+        let pace = self.law.pace(self.wanted.len());
+        if !self.ordered && pace.is_none() {
+            return true;
+        }
+        let below = |ordinal: i64| self.wanted.iter().take_while(move |lower| **lower < ordinal);
+        let down = |ordinal: i64| below(ordinal).filter(|lower| !self.up(**lower)).count();
+        let due = |ordinal: i64| down(ordinal) < pace.unwrap_or(1) || self.together();
         // Taking away one that has ended is the first half of making it anew.
-        let ended = self.deleted.iter().map(|(ordinal, _)| *ordinal);
-        let ended = ended.filter(|o| self.replicas.get(o).is_some_and(|pod| pod.ended));
-        let well = |ordinal: i64| (self.wanted.start..ordinal).all(|lower| self.up(lower));
-        !self.ordered || moves.chain(ended).all(well)
+        let mut ended = self.deleted.iter().map(|(ordinal, _)| *ordinal).filter(|ordinal| {
+            let seen = self.replicas.get(ordinal);
+            seen.is_some_and(|seen| seen.ended) && !self.hopeless(*ordinal)
+        });
+        self.created.iter().all(|(ordinal, _)| due(*ordinal)) && (!self.ordered || ended.all(due))
     }
 
     fn descending(&self) -> bool {
         let going: BTreeSet<i64> = self.deleted.iter().map(|(ordinal, _)| *ordinal).collect();
+        let pace = self.law.pace(self.wanted.len());
+        let moving = self.surplus.iter().filter(|(o, pod)| pod.going || going.contains(o)).count();
         let order = |ordinal: &i64| {
             let higher = self.surplus.range(ordinal + 1..);
-            let mut higher = higher.filter(|(o, pod)| !pod.going && !going.contains(o));
-            let alone = !self.ordered || self.surplus.range(ordinal + 1..).next().is_none();
-            higher.next().is_none() && alone && (!self.ordered || self.all_up())
+            let mut staying = higher.clone().filter(|(o, pod)| !pod.going && !going.contains(o));
+            let paced = match self.ordered {
+                true => higher.count() < pace.unwrap_or(1) && self.all_up(),
+                false => moving <= pace.unwrap_or(usize::MAX),
+            };
+            staying.next().is_none() && paced
         };
         let full = self.deleted.len() + self.created.len() >= MOVES_MAX;
         let surplus = going.iter().filter(|ordinal| self.surplus.contains_key(ordinal));
         // A rollout under OrderedReady starts when no pod is left that is not wanted.
-        let rolls = self.rolled().next().is_some();
+        let rolls = self.regular().next().is_some();
         let shrunk = !self.ordered || !rolls || self.surplus.is_empty();
         shrunk && surplus.into_iter().all(|ordinal| full || order(ordinal))
+    }
+
+    /// Pods that the rollout takes, those aside that are hopeless.
+    fn regular(&self) -> impl Iterator<Item = (i64, Seen<'_>)> + '_ {
+        self.rolled().filter(|(ordinal, _)| !self.hopeless(*ordinal))
     }
 
     fn one_change(&self) -> bool {
         if !self.ordered {
             return true;
         }
-        let moves = self.created.len() + self.deleted.len();
-        moves <= 1 || self.created.is_empty() && moves <= self.budget()
+        let hopeless = self.deleted.iter().filter(|(ordinal, _)| self.hopeless(*ordinal)).count();
+        let moves = self.created.len() + self.deleted.len() - hopeless;
+        let pace = self.law.pace(self.wanted.len()).unwrap_or(1);
+        let budget = || self.created.is_empty() || self.together();
+        moves <= pace || moves <= self.budget() && budget()
     }
 
     fn within_budget(&self) -> bool {
         let lost = self.rolled().filter(|(_, pod)| pod.available).count();
-        let wanted = usize::try_from(self.wanted.end - self.wanted.start).unwrap_or(usize::MAX);
         let up = self.replicas.keys().filter(|ordinal| self.up(**ordinal)).count();
-        let down = wanted - up;
-        if self.view.options.max_unavailable {
+        let down = self.wanted.len() - up;
+        if self.many() {
             return lost == 0 || down + lost <= self.budget();
         }
         // One at a time, each after all above it are well and new.
         let above = |ordinal: i64| {
             let ended = |o: i64| self.deleted.iter().any(|(gone, _)| *gone == o);
-            (ordinal + 1..self.wanted.end).all(|o| self.up(o) && self.updated(o) && !ended(o))
+            let mut higher = self.wanted.iter().copied().filter(|higher| *higher > ordinal);
+            higher.all(|o| self.up(o) && self.updated(o) && !ended(o))
         };
-        self.rolled().count() <= 1 && self.rolled().all(|(ordinal, _)| above(ordinal))
+        self.regular().count() <= 1 && self.regular().all(|(ordinal, _)| above(ordinal))
     }
 
     fn partition_respected(&self) -> bool {
@@ -155,7 +189,11 @@ impl Case<'_> {
             let got = revision(pod);
             match ordinal < &self.first && self.rolling {
                 true => got == kept.unwrap_or(update),
-                false => got == update || self.first == self.wanted.start && Some(got) == kept,
+                false => {
+                    let kept = Some(got) == kept;
+                    let all = self.wanted.first() == Some(&self.first);
+                    got == update || kept && (all || self.law.paused)
+                }
             }
         });
         deletions && creations
@@ -176,7 +214,9 @@ impl Case<'_> {
             _ => false,
         };
         self.plan.actions.iter().all(|action| match &action.verb {
-            Verb::Delete { target, .. } => target.kind != "PersistentVolumeClaim",
+            Verb::Delete { target, .. } => {
+                target.kind != "PersistentVolumeClaim" || self.claim_given_up(&target.name)
+            }
             Verb::Create(object) => match object.as_any().downcast_ref::<PersistentVolumeClaim>() {
                 Some(claim) => claim.metadata.owner_references.iter().flatten().all(allowed),
                 None => true,
@@ -187,6 +227,22 @@ impl Case<'_> {
             }
             _ => true,
         })
+    }
+
+    /// A claim of a reserved ordinal that has no pod, where the policy lets those go.
+    fn claim_given_up(&self, claim: &str) -> bool {
+        let set = self.set.metadata.name.as_deref().unwrap_or_default();
+        let mut named =
+            self.set.spec.iter().flat_map(|s| s.volume_claim_templates.iter().flatten());
+        let ordinal = claim.rsplit_once('-').and_then(|(_, digits)| digits.parse::<i64>().ok());
+        let Some(ordinal) = ordinal else { return false };
+        let pod = format!("{set}-{ordinal}");
+        let own = named.any(|template| {
+            let template = template.metadata.name.as_deref().unwrap_or_default();
+            claim == format!("{template}-{pod}")
+        });
+        let held = self.view.pods.iter().any(|one| one.metadata.name.as_ref() == Some(&pod));
+        self.law.drops_claims && self.law.reserves(ordinal) && own && !held
     }
 
     /// Nothing but owners changes; what is added is allowed, what is taken off was the set's own.
@@ -294,12 +350,16 @@ impl Case<'_> {
                 };
                 claim.metadata.deletion_timestamp.is_some() || owners.any(stale)
             }),
+            Wait::Resumed(name) => {
+                let own = self.law.policy.and_then(|policy| policy.metadata.name.as_ref());
+                self.law.paused && own == Some(name)
+            }
             Wait::Bound(_) | Wait::Fresh(_) => true,
         })
     }
 
     fn says_why(&self) -> bool {
-        let acts = !self.created.is_empty() || !self.deleted.is_empty();
+        let acts = !self.created.is_empty() || !self.deleted.is_empty() || self.returned.is_some();
         let waits = !self.plan.waits.is_empty();
         let deleting = self.set.metadata.deletion_timestamp.is_some();
         deleting || acts || waits || self.all_up() && self.surplus.is_empty() && !self.outdated()
@@ -309,8 +369,8 @@ impl Case<'_> {
     fn converged_rests(&self) -> bool {
         let Some(status) = &self.set.status else { return true };
         let plain = self.set.spec.as_ref().is_some_and(|s| s.volume_claim_templates.is_none());
-        let wanted = self.wanted.end - self.wanted.start;
-        let full = |count: Option<i32>| count.map(i64::from) == Some(wanted);
+        let wanted = i32::try_from(self.wanted.len()).ok();
+        let full = |count: Option<i32>| count.is_some() && count == wanted;
         let told = status.observed_generation == self.set.metadata.generation
             && full(Some(status.replicas))
             && full(status.ready_replicas)
@@ -333,6 +393,7 @@ impl Case<'_> {
         let amiss = !plain
             || !told
             || !self.all_up()
+            || !self.policies_told(status.update_revision.as_deref())
             || !self.surplus.is_empty()
             || !self.replicas.iter().all(labels)
             || !self.view.pods.iter().all(owned)
@@ -368,7 +429,7 @@ impl Case<'_> {
         let old = self.set.status.as_ref();
         let known = old.filter(|old| said(old, "Available").is_some());
         let Some(status) = self.status.or(known) else { return true };
-        if self.set.metadata.deletion_timestamp.is_some() {
+        if self.set.metadata.deletion_timestamp.is_some() || self.returned.is_some() {
             return true;
         }
         let (Some(available), Some(_)) = (said(status, "Available"), said(status, "Progressing"))
@@ -384,8 +445,8 @@ impl Case<'_> {
         let honest = match self.all_up() {
             true => available.status == "True",
             false => {
-                let mut down = self.wanted.clone().filter(|ordinal| !self.up(*ordinal));
-                available.status == "False" && down.any(names)
+                let mut down = self.wanted.iter().filter(|ordinal| !self.up(**ordinal));
+                available.status == "False" && down.any(|ordinal| names(*ordinal))
             }
         };
         let steady = OWN_CONDITIONS.iter().all(|kind| {

@@ -1,9 +1,11 @@
 //! The rows' language: one line becomes a view, and a plan one line.
 //!
 //! ```text
-//! SET                           | PODS              | CLAIMS            => PLAN
-//! 3@b from=a partition=1 data   | 0:ok@a 1:term@b   | 0:plain 1:set     => create 2@b; until 2 is healthy
+//! SET                           | PODS              | CLAIMS            | POLICY => PLAN
+//! 3@b from=a partition=1 data   | 0:ok@a 1:term@b   | 0:plain 1:set     | paused => create 2@b; until 2 is healthy
 //! ```
+//!
+//! A policy is there when something is said of it; it is told already of what it is.
 //!
 //! The set is `web`, its claim template `data`; a revision is a letter, which is also the image's
 //! tag. `from` is the current revision; without it, it is the one before the template's `@`.
@@ -383,15 +385,19 @@ pub(super) fn view(case: &str) -> View {
         let claim = claim(ordinal.parse().unwrap(), state);
         (claim.metadata.name.clone().unwrap(), Arc::new(claim))
     });
+    let wishes: Vec<&str> = parts.next().unwrap_or_default().split_whitespace().collect();
     let mut view = View {
         set: Arc::new(set),
         pods: pods.collect(),
         claims: claims.collect(),
         revisions: revisions.filter(|_| !words.contains(&"unrevised")).collect(),
+        policies: super::policy::policies(&wishes),
+        rules: None,
         refused: None,
         now: NOW.parse().unwrap(),
         options,
     };
+    super::policy::settle(&mut view, &wishes);
     if words.contains(&"told") {
         tell(&mut view);
     }

@@ -8,6 +8,7 @@ mod departures;
 mod exhaustive;
 mod identity;
 mod mutants;
+mod policy;
 mod revisions;
 mod status;
 mod sync;

@@ -4,17 +4,20 @@
 
 use std::sync::Arc;
 
-use api::k8s::{
-    api::{
-        apps::v1::{StatefulSet, StatefulSetCondition},
-        core::v1::Pod,
+use api::{
+    k8s::{
+        api::{
+            apps::v1::{StatefulSet, StatefulSetCondition},
+            core::v1::Pod,
+        },
+        apimachinery::pkg::util::intstr::IntOrString,
     },
-    apimachinery::pkg::util::intstr::IntOrString,
+    policy::{StatefulSetPolicy, StatefulSetPolicySpec},
 };
 
 use super::{
     super::{
-        View,
+        Rules, View,
         judge::{Promise, broken_promises},
         reconcile,
     },
@@ -350,5 +353,115 @@ fn mutants_of_conditions_are_caught() {
         "2@a told | 0:ok@a",
         spoilt(|_, plan| condition(plan, &|one| one.last_transition_time = None)),
         Promise::Conditions,
+    );
+}
+
+/// A planner to which the policies look otherwise.
+fn policies_seem(change: impl Fn(&mut Vec<Arc<StatefulSetPolicy>>)) -> impl Fn(&View) -> Plan {
+    move |truth| {
+        let mut lie = truth.clone();
+        change(&mut lie.policies);
+        lie.rules = Rules::of(&lie.set, &lie.policies);
+        reconcile(&lie)
+    }
+}
+
+/// A planner to which the one policy's spec looks otherwise.
+fn policy_seems(change: impl Fn(&mut StatefulSetPolicySpec)) -> impl Fn(&View) -> Plan {
+    policies_seem(move |policies| change(&mut Arc::make_mut(&mut policies[0]).spec))
+}
+
+#[test]
+fn mutants_of_rollouts_by_policy_are_caught() {
+    caught(
+        "spends more than the policy's budget",
+        "4@b from=a | 0:ok@a 1:ok@a 2:ok@a 3:ok@a | | max=2",
+        policy_seems(|spec| {
+            spec.rollout.as_mut().unwrap().max_unavailable = Some(IntOrString::Int(3));
+        }),
+        Promise::OneChange,
+    );
+    caught(
+        "spends it in Parallel",
+        "4@b from=a parallel | 0:ok@a 1:ok@a 2:ok@a 3:ok@a | | max=2",
+        policy_seems(|spec| {
+            spec.rollout.as_mut().unwrap().max_unavailable = Some(IntOrString::Int(3));
+        }),
+        Promise::Budget,
+    );
+    caught(
+        "rolls while it is paused",
+        "2@b from=a | 0:ok@a 1:ok@a | | paused",
+        policy_seems(|spec| spec.paused = Some(false)),
+        Promise::Paused,
+    );
+    caught(
+        "waits for a broken pod of an old revision",
+        "3@c from=a had=a,b,c | 0:ok@a 1:ok@a 2:crash@b | | replace",
+        policies_seem(Vec::clear),
+        Promise::BrokenGo,
+    );
+    caught(
+        "takes a healthy pod along",
+        "3@c from=a had=a,b,c | 0:ok@a 1:ok@a 2:crash@b | | replace",
+        spoilt(|truth, plan| {
+            let healthy = Action::delete(Target::of(&*truth.pods[1]), "x");
+            plan.actions.push(healthy.in_group(9));
+        }),
+        Promise::Budget,
+    );
+    caught(
+        "comes back before the deadline",
+        "2@b from=a counts=2/1/1/1/1 | 0:ok@a 1:crash@b | | deadline=60 since=30 return completed=a",
+        |truth| {
+            let mut lie = truth.clone();
+            lie.now = lie.now.checked_add(jiff::SignedDuration::from_secs(30)).unwrap();
+            reconcile(&lie)
+        },
+        Promise::Returns,
+    );
+}
+
+#[test]
+fn mutants_of_ordinals_and_of_policies_in_force_are_caught() {
+    caught(
+        "makes a reserved ordinal",
+        "3@a | 0:ok@a | | reserve=1",
+        policies_seem(Vec::clear),
+        Promise::OnePodPerName,
+    );
+    caught(
+        "drops claims that shall stay",
+        "2@a data | 0:ok@a 2:ok@a | 0:plain 1:plain 2:plain | reserve=1",
+        policy_seems(|spec| {
+            spec.ordinals.as_mut().unwrap().claims = Some("Delete".to_owned());
+        }),
+        Promise::ClaimsKept,
+    );
+    caught(
+        "makes all at once",
+        "4@a parallel | | | pace=2",
+        policy_seems(|spec| spec.scaling = None),
+        Promise::Ascending,
+    );
+    caught(
+        "makes together what is to be made in order",
+        "3@b from=a | 0:ok@a | | max=2",
+        policy_seems(|spec| {
+            spec.rollout.as_mut().unwrap().creation = Some("Batched".to_owned());
+        }),
+        Promise::Ascending,
+    );
+    caught(
+        "follows one of two",
+        "2@b from=a | 0:ok@a 1:ok@a | | paused twice",
+        policies_seem(|policies| policies.truncate(1)),
+        Promise::PossibleWaits,
+    );
+    caught(
+        "tells a policy that it is in force",
+        "2@a | 0:ok@a 1:ok@a | | paused twice",
+        policies_seem(|policies| policies.truncate(1)),
+        Promise::Accepted,
     );
 }

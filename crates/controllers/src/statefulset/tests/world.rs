@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 
-use api::k8s::{
-    api::{
-        apps::v1::{ControllerRevision, StatefulSet, StatefulSetStatus},
-        core::v1::{PersistentVolumeClaim, Pod},
+use api::{
+    k8s::{
+        api::{
+            apps::v1::{ControllerRevision, StatefulSet, StatefulSetStatus},
+            core::v1::{PersistentVolumeClaim, Pod},
+        },
+        apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
     },
-    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
+    policy::StatefulSetPolicy,
 };
 use serde_json::{Value, json};
 
 use super::{
-    super::{View, reconcile},
+    super::{Rules, View, reconcile},
     case::{pod, set, short, view},
 };
 use crate::{Target, Verb};
@@ -62,6 +65,7 @@ impl World {
     /// Reconciles until nothing is written any more; pods stay as they are.
     pub(super) fn settle(&mut self) {
         for _ in 0..TURNS_MAX {
+            self.view.rules = Rules::of(&self.view.set, &self.view.policies);
             let plan = reconcile(&self.view);
             if plan.actions.iter().all(|action| matches!(action.verb, Verb::Note)) {
                 return;
@@ -209,8 +213,20 @@ impl World {
             Verb::Update { object, subresource } => {
                 let any = object.as_any();
                 if let Some(set) = any.downcast_ref::<StatefulSet>() {
+                    let own = Arc::make_mut(&mut self.view.set);
+                    match subresource {
+                        Some(_) => own.status.clone_from(&set.status),
+                        None => {
+                            own.spec.clone_from(&set.spec);
+                            own.metadata.generation = own.metadata.generation.map(|old| old + 1);
+                        }
+                    }
+                } else if let Some(policy) = any.downcast_ref::<StatefulSetPolicy>() {
                     assert_eq!(*subresource, Some("status"));
-                    Arc::make_mut(&mut self.view.set).status.clone_from(&set.status);
+                    let same = |one: &&mut Arc<StatefulSetPolicy>| {
+                        one.metadata.name == policy.metadata.name
+                    };
+                    *self.view.policies.iter_mut().find(same).unwrap() = Arc::new(policy.clone());
                 } else if let Some(claim) = any.downcast_ref::<PersistentVolumeClaim>() {
                     let name = claim.metadata.name.clone().unwrap();
                     self.view.claims.insert(name, Arc::new(claim.clone()));
@@ -228,6 +244,9 @@ impl World {
             Verb::Delete { target, .. } if target.kind == "Pod" => {
                 self.log.push(format!("-{}", target.name.trim_start_matches("web-")));
                 self.delete(&target.name);
+            }
+            Verb::Delete { target, .. } if target.kind == "PersistentVolumeClaim" => {
+                self.view.claims.remove(&target.name);
             }
             Verb::Delete { target, .. } => {
                 assert_eq!(target.kind, "ControllerRevision");
