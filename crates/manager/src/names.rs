@@ -40,7 +40,6 @@ const NAMES: &[Names] = &[
         "persistentvolume-binder",
     ),
     names("expand-controller", "persistentvolume-expander-controller", "persistentvolume-expander"),
-    names("expand-controller", "persistentvolume-expander-controller", "persistentvolume-expander"),
     names("node-controller", "node-lifecycle-controller", "nodelifecycle"),
     names("pod-garbage-collector", "pod-garbage-collector-controller", "podgc"),
     names("kube-dns-publisher", "kube-dns-publisher", "kube-dns"),
