@@ -39,6 +39,10 @@ pub enum Verb {
     Backup(BackupFile),
     /// Make the API hold what a backup holds, while the cluster runs.
     Restore(BackupFile),
+    /// Say why a set, pod, claim or Service does not go on, and what ends it; for any cluster.
+    Why(crate::why::Why),
+    /// Follow, undo, pause or resume the rollout of a StatefulSet; for any cluster.
+    Rollout(crate::rollout::Rollout),
     /// Print a script that completes commands in a shell.
     Completions {
         /// For which shell.
@@ -329,6 +333,20 @@ mod tests {
     }
 
     #[test]
+    fn every_shell_completes_the_verbs() {
+        for shell in
+            [clap_complete::Shell::Bash, clap_complete::Shell::Zsh, clap_complete::Shell::Fish]
+        {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "stead", &mut script);
+            let script = String::from_utf8(script).unwrap();
+            for word in ["why", "rollout", "undo", "kubeconfig"] {
+                assert!(script.contains(word), "{shell}: {word}");
+            }
+        }
+    }
+
+    #[test]
     fn flags_that_make_no_sense_are_refused_by_name() {
         for (line, said) in [
             ("stead up --pod-cidr 10.244.0.1/16", "did you mean 10.244.0.0/16?"),
@@ -342,6 +360,10 @@ mod tests {
             ("stead controller --feature-gates=Nope=true", "unrecognized feature gate: Nope"),
             ("stead up --feature-gates=Nope=true", "unrecognized feature gate: Nope"),
             ("stead controller --concurrent-statefulset-syncs 0", "at least 1"),
+            ("stead why", "required"),
+            ("stead why sts web more", "unexpected"),
+            ("stead why sts/web --name x --kubeconfig y", "cannot be used with"),
+            ("stead rollout undo sts/web --to-revision last", "invalid value"),
         ] {
             let error = Args::try_parse_from(line.split(' ')).unwrap_err().to_string();
             assert!(error.contains(said), "{line}: {error}");

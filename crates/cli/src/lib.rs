@@ -10,9 +10,13 @@ pub mod args;
 pub mod backup;
 pub mod controller;
 pub mod demo;
+mod gather;
 pub mod image;
 pub mod instance;
+pub mod reach;
+pub mod rollout;
 pub mod status;
+pub mod why;
 
 pub use args::{Args, Verb};
 pub use instance::Instance;

@@ -17,6 +17,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("words", &["api"]),
     ("kit", &["testkit"]),
     ("decisions", &["admission", "controllers", "network", "podsync", "scheduler"]),
+    ("explanations", &["diagnosis"]),
     ("tools", &["client", "host", "store"]),
     ("loops", &["agent", "apiserver", "dns", "manager"]),
     ("doors", &["cli"]),
@@ -30,7 +31,8 @@ const KNOWN_BY: &[(&str, &[&str], &str)] = &[
 ];
 
 /// Crates without clock, randomness, files and sockets, and what outside crates they may use.
-const PURE: &[&str] = &["admission", "api", "controllers", "network", "podsync", "scheduler"];
+const PURE: &[&str] =
+    &["admission", "api", "controllers", "diagnosis", "network", "podsync", "scheduler"];
 const PURE_MAY_USE: &[&str] = &[
     "base64",
     "hickory-proto",

@@ -42,7 +42,8 @@ impl View {
     }
 
     /// This ordinal is wanted.
-    pub(super) fn in_range(&self, ordinal: i64) -> bool {
+    #[must_use]
+    pub fn in_range(&self, ordinal: i64) -> bool {
         self.position(ordinal).is_some()
     }
 
