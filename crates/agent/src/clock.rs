@@ -15,6 +15,12 @@ impl Clock {
         Clock(Arc::new(Timestamp::now))
     }
 
+    /// One that this function reads.
+    #[must_use]
+    pub fn new(read: impl Fn() -> Timestamp + Send + Sync + 'static) -> Clock {
+        Clock(Arc::new(read))
+    }
+
     /// Begins at `start` and follows tokio's clock, which tests pause.
     #[must_use]
     pub fn following_tokio(start: Timestamp) -> Clock {

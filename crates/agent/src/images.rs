@@ -8,7 +8,10 @@ use podsync::{
     images::{Surplus, Unused, surplus},
 };
 
-use crate::shared::{Shared, chain};
+use crate::{
+    blocking::blocking,
+    shared::{Shared, chain},
+};
 
 /// Between two looks. Source: kubernetes v1.36 `pkg/kubelet/kubelet.go`, `ImageGCPeriod`.
 const EVERY: Duration = Duration::from_secs(300);
@@ -46,8 +49,15 @@ pub(crate) async fn run(shared: Arc<Shared>) -> &'static str {
 
 async fn look(shared: &Arc<Shared>) -> Surplus {
     let folder: PathBuf = shared.config.data.clone();
-    let room = tokio::task::spawn_blocking(move || host::volume::room(&folder)).await;
-    let room = match room.map_err(std::io::Error::other).and_then(|room| room) {
+    let room = match shared.facts.get() {
+        Some(told) => Ok((told.disk_bytes, told.disk_free_bytes)),
+        None => blocking(move || host::volume::room(&folder))
+            .await
+            .map_err(std::io::Error::other)
+            .and_then(|room| room)
+            .map(|room| (room.bytes, room.bytes_free)),
+    };
+    let (bytes, bytes_free) = match room {
         Ok(room) => room,
         Err(error) => {
             tracing::warn!(%error, "the room on the images' disk is not known");
@@ -57,7 +67,7 @@ async fn look(shared: &Arc<Shared>) -> Surplus {
     match shared.runtime.unused_images().await {
         Ok(images) => {
             let images: Vec<Unused> = images.into_iter().filter_map(unused).collect();
-            surplus(&images, room.bytes, room.bytes_free, shared.clock.now())
+            surplus(&images, bytes, bytes_free, shared.clock.now())
         }
         Err(error) => {
             tracing::warn!(error = chain(&error), "images could not be listed");

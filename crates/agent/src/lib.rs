@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+mod blocking;
 mod clock;
 mod config;
 mod facts;

@@ -21,6 +21,7 @@ use podsync::{
 use serde_json::json;
 
 use crate::{
+    blocking::blocking,
     facts,
     shared::{Shared, chain},
     volumes::reclaim::{LOCAL_PATH, folder},
@@ -80,8 +81,10 @@ async fn try_register(shared: &Arc<Shared>) -> Result<(), kube::Error> {
 
 async fn gather(shared: &Arc<Shared>) -> podsync::node::NodeFacts {
     let own = Arc::clone(shared);
-    let machine = tokio::task::spawn_blocking(move || facts::machine(&own.config));
-    let machine = machine.await.unwrap_or_default();
+    let machine = match shared.facts.get() {
+        Some(told) => told.clone(),
+        None => blocking(move || facts::machine(&own.config)).await.unwrap_or_default(),
+    };
     let mut facts = facts::with_runtime(machine, shared.runtime.as_ref()).await;
     facts.runtime_error = facts.runtime_error.or_else(|| shared.network_error());
     facts
@@ -109,6 +112,7 @@ pub(crate) async fn run(shared: Arc<Shared>) -> &'static str {
     let mut written = shared.clock.now();
     loop {
         tokio::select! {
+            biased;
             _ = ticks.tick() => {}
             () = shared.network_changed.notified() => {}
         }

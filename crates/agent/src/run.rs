@@ -229,6 +229,13 @@ impl Agent {
         self
     }
 
+    /// Says of the node what these facts say, instead of what the machine's files do.
+    #[must_use]
+    pub fn on_machine(self, facts: podsync::node::NodeFacts) -> Agent {
+        self.shared.facts.get_or_init(|| facts);
+        self
+    }
+
     /// What the kubelet API asks.
     #[must_use]
     pub fn handle(&self) -> Handle {
@@ -265,6 +272,7 @@ impl Agent {
         house.begin();
         loop {
             let event = tokio::select! {
+                biased;
                 Some(event) = heard.recv() => event,
                 Some(uids) = changed.recv() => Event::Runtime(uids),
                 Some(ended) = house.tasks.join_next() => Event::Ended(ended.unwrap_or_default()),
@@ -318,6 +326,7 @@ impl Agent {
             let mut wakes = own.runtime.wakes();
             loop {
                 tokio::select! {
+                    biased;
                     Some(_) = wakes.next() => {}
                     () = own.states.stale() => {}
                 }

@@ -2,13 +2,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use client::Cache;
 use host::runtime::Runtime;
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Secret, Service};
 use podsync::{
+    node::NodeFacts,
     observed::{NodeSeen, Refusal},
     quantity::{milli_of, whole_of},
 };
@@ -35,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) nodes: Cache<Node>,
     pub(crate) config_maps: Objects<ConfigMap>,
     pub(crate) secrets: Objects<Secret>,
+    /// What the machine is, where someone told it; otherwise it is read from the system.
+    pub(crate) facts: OnceLock<NodeFacts>,
     /// Why pods cannot have addresses yet, if they cannot; and a bell for whoever shows it.
     network_error: Mutex<Option<String>>,
     pub(crate) network_changed: tokio::sync::Notify,
@@ -67,6 +70,7 @@ impl Shared {
             config_maps: Objects::new(client.clone()),
             secrets: Objects::new(client.clone()),
             client,
+            facts: OnceLock::new(),
             network_error: Mutex::default(),
             network_changed: tokio::sync::Notify::new(),
             observing: tokio::sync::Mutex::default(),

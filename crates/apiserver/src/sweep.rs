@@ -64,6 +64,7 @@ impl ApiServer {
     /// Events that have had their time, and keeps the Service `kubernetes`.
     pub async fn background(&self, shutdown: impl Future<Output = ()> + Send) {
         tokio::select! {
+            biased;
             () = shutdown => {}
             ((), ()) = async { tokio::join!(self.sweep_on(), self.guard_own_service()) } => {}
         }
@@ -92,6 +93,7 @@ impl ApiServer {
             let wait = expiry.next().map(|at_s| u64::try_from(at_s - now_s).unwrap_or(0));
             let wait = wait.map(|seconds| Duration::from_secs(seconds).min(SLEEP_MAX));
             let events = tokio::select! {
+                biased;
                 events = cursor.next_batch(BATCH) => events,
                 () = maybe_sleep(wait) => continue,
             };

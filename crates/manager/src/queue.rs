@@ -97,6 +97,7 @@ impl Queue {
                 }
             };
             tokio::select! {
+                biased;
                 () = self.changed.notified() => (),
                 () = timer => (),
             }

@@ -40,6 +40,7 @@ pub(crate) async fn run(room: Arc<Room>, mut stop: watch::Receiver<bool>) {
     let stopped = stop.clone();
     for (_, cache) in room.caches.all() {
         tokio::select! {
+            biased;
             () = cache.synced() => (),
             _ = stop.wait_for(|stop| *stop) => return,
         }
@@ -113,6 +114,7 @@ async fn turn(
     let Carried { expectations, failure } = carried;
     for (cache, expectation) in &expectations {
         tokio::select! {
+            biased;
             () = cache.seen(expectation) => (),
             _ = stop.wait_for(|stop| *stop) => break,
         }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use client::{Identity, Key, Wake, Writer, kube};
-use controllers::{nodes::lifecycle::PodNetwork, statefulset};
+use controllers::{Plan, nodes::lifecycle::PodNetwork, statefulset};
 use jiff::Timestamp;
 use tokio::{sync::watch, task::JoinSet};
 
@@ -64,6 +64,8 @@ pub struct Options {
     pub ca_pem: Arc<str>,
     /// The StatefulSet controller's own.
     pub statefulset: statefulset::Options,
+    /// Who decides about StatefulSets: [`statefulset::reconcile`], unless its faults are studied.
+    pub plan_sets: fn(&statefulset::View) -> Plan,
     /// The cluster's pod network, of which each node gets a part.
     pub pods: PodNetwork,
     /// Where the cluster's DNS is; `None` leaves `kube-dns` to someone else.
@@ -88,6 +90,7 @@ impl Options {
             now: Arc::new(now),
             ca_pem: ca_pem.into(),
             statefulset: statefulset::Options::default(),
+            plan_sets: statefulset::reconcile,
             pods: PodNetwork { base: Ipv4Addr::new(10, 244, 0, 0), prefix: 16, node_prefix: 24 },
             dns: None,
             only: None,

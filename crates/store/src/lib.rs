@@ -14,6 +14,7 @@ mod backup;
 mod contract;
 mod disk;
 mod memory;
+mod published;
 mod state;
 mod store;
 mod watch;

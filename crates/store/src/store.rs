@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
 };
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     contract::{
@@ -13,6 +13,7 @@ use crate::{
         Row, WatchError,
     },
     disk::COUNTED_BYTES_MAX,
+    published::{Published, published},
     state::{State, Window},
     watch::Watch,
     writer::{Request, Writer},
@@ -89,7 +90,7 @@ impl Shared {
 pub struct Store {
     shared: Arc<Shared>,
     requests: mpsc::Sender<Request>,
-    published: watch::Receiver<u64>,
+    published: Published,
 }
 
 impl Store {
@@ -98,7 +99,35 @@ impl Store {
     /// # Errors
     ///
     /// `Journal` when the journal cannot be replayed, or no thread can be started.
-    pub fn open(mut journal: impl Journal + 'static, options: Options) -> Result<Self, OpenError> {
+    pub fn open(journal: impl Journal + 'static, options: Options) -> Result<Self, OpenError> {
+        let (store, writer) = Self::prepare(journal, options)?;
+        std::thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || writer.run())
+            .map_err(|source| {
+                OpenError::Journal(JournalError::Io { path: "store-writer".into(), source })
+            })?;
+        Ok(store)
+    }
+
+    /// As `open`, without a thread: commits happen while the future is polled, which must outlive
+    /// the store's use. For a journal that does not block, where one thread does everything.
+    ///
+    /// # Errors
+    ///
+    /// `Journal` when the journal cannot be replayed.
+    pub fn open_here(
+        journal: impl Journal + 'static,
+        options: Options,
+    ) -> Result<(Self, impl Future<Output = ()> + Send), OpenError> {
+        let (store, writer) = Self::prepare(journal, options)?;
+        Ok((store, writer.run_here()))
+    }
+
+    fn prepare<J: Journal + 'static>(
+        mut journal: J,
+        options: Options,
+    ) -> Result<(Self, Writer<J>), OpenError> {
         let replay = journal.replay().map_err(OpenError::Journal)?;
         let mut state = State::at(replay.base);
         for row in replay.rows {
@@ -121,7 +150,7 @@ impl Store {
             }
         }
         let (requests, incoming) = mpsc::channel(WAITING_COMMITS_MAX);
-        let (publisher, published) = watch::channel(state.revision);
+        let (publisher, published) = published(state.revision);
         let shared = Arc::new(Shared { state: RwLock::new(state) });
         let writer = Writer {
             journal,
@@ -130,13 +159,7 @@ impl Store {
             requests: incoming,
             published: publisher,
         };
-        std::thread::Builder::new()
-            .name("store-writer".to_owned())
-            .spawn(move || writer.run())
-            .map_err(|source| {
-                OpenError::Journal(JournalError::Io { path: "store-writer".into(), source })
-            })?;
-        Ok(Self { shared, requests, published })
+        Ok((Self { shared, requests, published }, writer))
     }
 
     /// Commits all of these changes or none, durably, and answers once reads see them.
@@ -206,9 +229,7 @@ impl Store {
     ///
     /// `Closed`.
     pub async fn reached(&self, revision: u64) -> Result<u64, WatchError> {
-        let mut published = self.published.clone();
-        let reached = published.wait_for(|latest| *latest >= revision).await;
-        reached.map(|latest| *latest).map_err(|_closed| WatchError::Closed)
+        self.published.reached(revision).await.map_err(|_ended| WatchError::Closed)
     }
 
     /// A cursor over the events under a prefix after a revision.

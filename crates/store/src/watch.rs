@@ -4,10 +4,9 @@
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
-
 use crate::{
     contract::{Event, WatchError},
+    published::Published,
     store::Shared,
 };
 
@@ -18,7 +17,7 @@ const BATCH_MAX: usize = 1000;
 #[derive(Debug)]
 pub struct Watch {
     shared: Arc<Shared>,
-    published: watch::Receiver<u64>,
+    published: Published,
     prefix: String,
     position: u64,
     seen: u64,
@@ -27,7 +26,7 @@ pub struct Watch {
 impl Watch {
     pub(crate) fn start(
         shared: Arc<Shared>,
-        published: watch::Receiver<u64>,
+        published: Published,
         prefix: &str,
         after: u64,
     ) -> Result<Self, WatchError> {
@@ -69,14 +68,13 @@ impl Watch {
     /// As `next`.
     pub async fn next_batch(&mut self, limit: usize) -> Result<Vec<Event>, WatchError> {
         loop {
-            // Marked before the look: an event published between the two wakes the wait below.
-            let closed = self.published.has_changed().is_err();
-            self.published.mark_unchanged();
+            // Read before the look: an event published between the two ends the wait below.
+            let latest = self.published.latest();
             let events = self.take(limit)?;
             if !events.is_empty() {
                 return Ok(events);
             }
-            if closed || self.published.changed().await.is_err() {
+            if self.published.reached(latest + 1).await.is_err() {
                 let events = self.take(limit)?;
                 return if events.is_empty() { Err(WatchError::Closed) } else { Ok(events) };
             }

@@ -1,6 +1,6 @@
 //! The one writer: gathers commits, checks them, makes them durable, publishes them in order.
 //!
-//! It is a thread of its own, because the journal blocks. While it syncs one batch, the next gathers.
+//! It is a thread of its own, because the journal blocks (a task where it does not). While it syncs one batch, the next gathers.
 
 use std::{
     collections::BTreeMap,
@@ -9,13 +9,14 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     contract::{
         Change, CommitError, Committed, Event, Expect, Journal, JournalError, Op, Record,
         RecordChange, Stamp,
     },
+    published::Publisher,
     store::{Options, Shared},
 };
 
@@ -37,7 +38,7 @@ pub(crate) struct Writer<J> {
     pub(crate) shared: Arc<Shared>,
     pub(crate) options: Options,
     pub(crate) requests: mpsc::Receiver<Request>,
-    pub(crate) published: watch::Sender<u64>,
+    pub(crate) published: Publisher,
 }
 
 /// A commit that will be in the batch.
@@ -67,25 +68,42 @@ impl<J: Journal> Writer<J> {
     /// Runs until every handle is gone or one says close.
     pub(crate) fn run(mut self) {
         while let Some(request) = self.requests.blocking_recv() {
-            let mut batch = Batch::default();
-            let mut closing = self.gather(request, &mut batch);
-            while closing.is_none()
-                && batch.bytes < BATCH_BYTES_MAX
-                && batch.taken < BATCH_COMMITS_MAX
-                && let Ok(request) = self.requests.try_recv()
-            {
-                closing = self.gather(request, &mut batch);
-            }
-            self.carry_out(batch);
-            if let Some(answer) = closing {
-                self.requests.close();
-                let Self { journal, published, .. } = self;
-                drop(journal);
-                drop(published);
-                reply(answer, ());
-                return;
+            if let Some(answer) = self.turn(request) {
+                return self.close(answer);
             }
         }
+    }
+
+    /// As `run`, on the caller's own thread.
+    pub(crate) async fn run_here(mut self) {
+        while let Some(request) = self.requests.recv().await {
+            if let Some(answer) = self.turn(request) {
+                return self.close(answer);
+            }
+        }
+    }
+
+    /// One batch: this request and what has gathered behind it. Answers who asked to close.
+    fn turn(&mut self, request: Request) -> Option<oneshot::Sender<()>> {
+        let mut batch = Batch::default();
+        let mut closing = self.gather(request, &mut batch);
+        while closing.is_none()
+            && batch.bytes < BATCH_BYTES_MAX
+            && batch.taken < BATCH_COMMITS_MAX
+            && let Ok(request) = self.requests.try_recv()
+        {
+            closing = self.gather(request, &mut batch);
+        }
+        self.carry_out(batch);
+        closing
+    }
+
+    fn close(self, answer: oneshot::Sender<()>) {
+        let Self { journal, published, mut requests, .. } = self;
+        requests.close();
+        drop(journal);
+        drop(published);
+        reply(answer, ());
     }
 
     fn gather(&self, request: Request, batch: &mut Batch) -> Option<oneshot::Sender<()>> {
@@ -179,7 +197,7 @@ impl<J: Journal> Writer<J> {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .apply(&events, record.at_ms);
-        self.published.send_replace(record.revision);
+        self.published.publish(record.revision);
         Committed {
             revision: record.revision,
             rows: events.into_iter().map(|event| event.after).collect(),

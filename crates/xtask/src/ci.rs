@@ -1,7 +1,7 @@
 //! The whole check, in the order in which it fails fastest.
 //!
 //! ```text
-//!   format ▶ lints ▶ tests ▶ release build ▶ images ▶ end-to-end tests of the release binary
+//!   format ▶ lints ▶ tests ▶ release build ▶ simulation ▶ images ▶ end-to-end tests of the release binary
 //! ```
 //!
 //! Tests are built once, for the whole workspace: another selection of packages would unify other
@@ -20,6 +20,9 @@ use crate::{
 /// The test program that needs a whole machine.
 const END_TO_END: &str = "e2e";
 
+/// Five hundred clusters in a storm, on one thread each.
+const SIMULATION: &str = "cargo run --release --package sim -- --seeds 500";
+
 /// Everything that CI checks; the first step that fails ends it.
 pub(crate) fn run() -> Result<()> {
     run_step("packages", packages::install)?;
@@ -27,6 +30,7 @@ pub(crate) fn run() -> Result<()> {
     run_step("lints", || command::run("cargo clippy --workspace --all-targets -- -D warnings"))?;
     run_step("tests of the crates", || tests(false))?;
     run_step("release build", || command::run("cargo build --release --package stead"))?;
+    run_step("simulation", || command::run(SIMULATION))?;
     run_step("test images", || images::build().map(drop))?;
     run_step("kubectl", packages::require_kubectl)?;
     run_step("end-to-end tests", || tests(true))?;

@@ -21,7 +21,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("tools", &["client", "host", "store"]),
     ("loops", &["agent", "apiserver", "dns", "manager"]),
     ("doors", &["cli"]),
-    ("roof", &["stead", "xtask"]),
+    ("roof", &["sim", "stead", "xtask"]),
 ];
 
 /// Who alone may know a crate, beside the roof.

@@ -170,7 +170,7 @@ async fn with_tokens(
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+    crate::blocking::blocking(work).await.map_err(io::Error::other)?
 }
 
 /// Makes a folder with exactly this mode, whatever the umask; one that is there stays as it is.

@@ -145,6 +145,7 @@ pub(crate) async fn run(shared: Arc<Shared>, client: kube::Client) {
                 Ended::Failed => AGAIN,
             };
             tokio::select! {
+                biased;
                 () = changed.notified() => {}
                 () = tokio::time::sleep(again) => {}
             }

@@ -82,7 +82,7 @@ async fn write_pod_files(shared: &Arc<Shared>, pod: &Arc<Pod>) -> Result<(), Str
     let addresses =
         own.filter(|own| !own.is_empty()).unwrap_or_else(|| shared.config.addresses.clone());
     let (shared, pod) = (Arc::clone(shared), Arc::clone(pod));
-    let written = tokio::task::spawn_blocking(move || {
+    let written = crate::blocking::blocking(move || {
         folders::write_pod_files(&pod, &addresses, &shared.config)
     });
     let written = written.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));

@@ -121,6 +121,7 @@ impl Worker {
             let again = self.next_look(&plan);
             self.carry_out(plan);
             tokio::select! {
+                biased;
                 () = self.wake.notified() => {}
                 Some(done) = self.jobs.join_next_with_id() => self.finish(done),
                 Some(report) = self.reports.1.recv() => self.take(report),
@@ -149,7 +150,7 @@ impl Worker {
         let config = self.shared.config.clone();
         let uid = self.uid.clone();
         let logs = config.log_folder(&self.namespace, &self.name, &self.uid);
-        let removed = tokio::task::spawn_blocking(move || {
+        let removed = crate::blocking::blocking(move || {
             folders::remove_pod_folder(&config, &uid)?;
             if logs.exists() { std::fs::remove_dir_all(logs) } else { Ok(()) }
         });
@@ -258,7 +259,7 @@ impl Worker {
             let pod = Arc::clone(&self.pod);
             let config = self.shared.config.clone();
             let (name, attempt) = (container.name.clone(), container.attempt);
-            let read = tokio::task::spawn_blocking(move || {
+            let read = crate::blocking::blocking(move || {
                 let spec = pod.spec.as_ref();
                 let spec = spec.and_then(|spec| {
                     let init = spec.init_containers.iter().flatten();

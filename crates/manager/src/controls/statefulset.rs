@@ -30,6 +30,7 @@ const OWNERLESS: &str = "ownerless";
 
 pub(super) struct Sets {
     options: Options,
+    plan: fn(&View) -> Plan,
     /// Whether quotas are watched, too.
     quotas: bool,
     sets: OnceLock<Cache<StatefulSet>>,
@@ -39,8 +40,8 @@ pub(super) struct Sets {
 
 impl Sets {
     /// With `quotas`, a set that a quota has stopped goes on as soon as there is room.
-    pub(super) fn new(options: Options, quotas: bool) -> Self {
-        Self { options, quotas, sets: OnceLock::new(), refused: Mutex::default() }
+    pub(super) fn new(options: Options, plan: fn(&View) -> Plan, quotas: bool) -> Self {
+        Self { options, plan, quotas, sets: OnceLock::new(), refused: Mutex::default() }
     }
 
     /// The sets that lack pods, where a quota goes or leaves more room than before.
@@ -192,7 +193,7 @@ impl Controller for Sets {
 
     fn reconcile(&self, sight: &Sight) -> Plan {
         match sight {
-            Sight::Set(view) => statefulset::reconcile(view),
+            Sight::Set(view) => (self.plan)(view),
             Sight::Policies { set, policies, now } => statefulset::without_set(set, policies, *now),
         }
     }

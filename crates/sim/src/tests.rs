@@ -1,0 +1,44 @@
+//! The simulation itself: it begins, it replays.
+
+use std::sync::Arc;
+
+use crate::{Ground, MUTANTS, Outcome, Script, ground, simulate};
+
+/// Seeds within which every mutant must be caught.
+const MUTANT_SEEDS: u64 = 8;
+
+fn simulated(script: &Script, ground: &Arc<Ground>) -> Outcome {
+    let folder = tempfile::tempdir().unwrap();
+    simulate(script, ground, &folder.path().join("run")).unwrap()
+}
+
+#[test]
+fn a_set_of_three_becomes_ready_in_calm_weather() {
+    let script = Script { storm_s: 0, sets: Some(vec![(3, false, true)]), ..Script::of(1) };
+    let outcome = simulated(&script, &ground().unwrap());
+    assert_eq!(outcome.violations, []);
+    assert!(outcome.converged_after_s.is_some());
+}
+
+#[test]
+fn a_seed_replays() {
+    let ground = ground().unwrap();
+    let script = Script { storm_s: 60, ..Script::of(7) };
+    let (one, two) = (simulated(&script, &ground), simulated(&script, &ground));
+    assert!(one.commits > 50, "{} commits", one.commits);
+    assert_eq!(one.trace.len(), two.trace.len());
+    let differs = one.trace.lines().zip(two.trace.lines()).find(|(one, two)| one != two);
+    assert_eq!(differs, None);
+}
+
+#[test]
+fn every_mutant_is_caught_by_its_invariant() {
+    let ground = ground().unwrap();
+    for mutant in MUTANTS {
+        let first = (1..=MUTANT_SEEDS).find_map(|seed| {
+            simulated(&mutant.script(seed), &ground).violations.into_iter().next()
+        });
+        let first = first.map(|violation| violation.invariant);
+        assert_eq!(first, Some(mutant.caught_by), "{}", mutant.name);
+    }
+}
