@@ -150,8 +150,6 @@ impl Controller for Sets {
         wakes.on::<PersistentVolumeClaim>(move |claim| me.named_in(&claim.metadata));
         let me = Arc::clone(self);
         wakes.on::<ControllerRevision>(move |revision| me.revision_concerns(revision));
-        // Not every cluster serves our own kind.
-        wakes.reads_if_served::<api::policy::StatefulSetPolicy>();
         if self.quotas {
             let me = Arc::clone(self);
             wakes.reads::<ResourceQuota>();
