@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+mod budgets;
 mod caches;
 mod carry_out;
 mod controller;
@@ -23,6 +24,7 @@ mod recorder;
 mod run;
 mod start;
 
+pub use budgets::Budget;
 pub use caches::{Caches, Lists, Wakes};
 pub use controller::{Controller, Failed};
 pub use election::{Election, Elector, Lost};

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
+    budgets::{Budget, Budgets},
     caches::{AnyConcerns, Caches, Lists, Then, Wakes, subscribe_all},
     controller::{Control, Controller},
     controls,
@@ -122,6 +123,7 @@ pub struct Handle {
     watches: JoinSet<()>,
     queues: Vec<(&'static str, Arc<Queue>)>,
     caches: Arc<Caches>,
+    budgets: Budgets,
 }
 
 impl Handle {
@@ -156,6 +158,12 @@ impl Handle {
         self.queues.iter().map(|(name, queue)| (*name, queue.figures())).collect()
     }
 
+    /// The sets whose rollouts have a budget (spec section 15), as they were last decided about.
+    #[must_use]
+    pub fn budgets(&self) -> Vec<Budget> {
+        self.budgets.all()
+    }
+
     /// Whether no controller works on anything now; keys that wait for their time do not count.
     #[must_use]
     pub fn is_idle(&self) -> bool {
@@ -170,6 +178,7 @@ pub(crate) struct Table {
     then: Vec<Then>,
     entries: Vec<(Arc<dyn Control>, Arc<Queue>, usize)>,
     only: Option<Vec<&'static str>>,
+    pub(crate) budgets: Budgets,
 }
 
 impl Table {
@@ -210,9 +219,10 @@ impl Manager {
             then: Vec::new(),
             entries: Vec::new(),
             only: options.only.clone(),
+            budgets: Budgets::default(),
         };
         enter(&mut table);
-        let Table { mut caches, to_all, then, entries, .. } = table;
+        let Table { mut caches, to_all, then, entries, budgets, .. } = table;
         subscribe_all(&mut caches, to_all, then);
         let caches = Arc::new(caches);
         let (stop, stopped) = watch::channel(false);
@@ -239,7 +249,7 @@ impl Manager {
         for watch in caches.follow(&clients(CACHES_CLIENT), options.seed, options.lists) {
             watches.spawn(watch);
         }
-        Handle { stop, tasks, watches, queues, caches }
+        Handle { stop, tasks, watches, queues, caches, budgets }
     }
 }
 

@@ -39,7 +39,7 @@ mod view;
 
 pub use identity::{claim_name, member_ordinal, pod_name};
 pub use plan::reconcile;
-pub use policy::Rules;
+pub use policy::{Rules, unavailability};
 pub use report::without_set;
 pub use revision::{data as revision_data, hash as revision_hash};
 pub use view::{Health, Options, Refused, View};

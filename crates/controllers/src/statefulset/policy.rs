@@ -12,7 +12,7 @@ use api::{
 
 use super::{
     ordinals::at,
-    view::{Health, View},
+    view::{Health, View, controller_of, revision_of},
 };
 
 /// What a policy in force asks for. A set without one has none, and behaves as upstream's.
@@ -139,6 +139,19 @@ fn fits(set: &StatefulSet, rules: &Rules) -> Result<(), String> {
     Ok(())
 }
 
+/// How many pods a rollout of this set may take, and how many of its pods are unavailable; `None`
+/// where the set rolls one by one, with the gate closed and no budget of a policy.
+#[must_use]
+pub fn unavailability(view: &View) -> Option<(i64, i64)> {
+    let budget = view.budget()?;
+    let up = view.pods.iter().filter(|pod| {
+        let wanted = view.ordinal(pod).is_some_and(|ordinal| view.in_range(ordinal));
+        let owner = controller_of(&pod.metadata).is_some_and(|owner| owner.uid == view.uid());
+        wanted && owner && !view.unavailable(pod)
+    });
+    Some((budget, view.replicas() - i64::try_from(up.count()).unwrap_or(0)))
+}
+
 impl View {
     /// The policy in force.
     pub(super) fn policy(&self) -> Option<&Arc<StatefulSetPolicy>> {
@@ -211,8 +224,8 @@ impl View {
 
     /// A pod stands at this revision and is available.
     pub(super) fn serves(&self, revision: &str) -> bool {
-        self.pods.iter().any(|pod| {
-            super::view::revision_of(pod) == revision && self.health(pod) == Health::Available
-        })
+        self.pods
+            .iter()
+            .any(|pod| revision_of(pod) == revision && self.health(pod) == Health::Available)
     }
 }

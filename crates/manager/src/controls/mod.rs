@@ -25,8 +25,9 @@ const COLLECTORS: usize = 20;
 /// Enters every controller there is.
 pub(crate) fn all(table: &mut Table, options: &Options) {
     let workers = options.workers;
-    let sets = statefulset::Sets::new(options.statefulset, options.plan_sets, options.quotas);
-    table.add(sets, workers);
+    let budgets = table.budgets.clone();
+    let (plan, quotas) = (options.plan_sets, options.quotas);
+    table.add(statefulset::Sets::new(options.statefulset, plan, quotas, budgets), workers);
     table.add(endpoints::Endpoints::slices(), workers);
     table.add(endpoints::Endpoints::legacy(), workers);
     table.add(serviceaccounts::Defaults::accounts(&options.ca_pem), workers);

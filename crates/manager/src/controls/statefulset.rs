@@ -21,7 +21,10 @@ use k8s_openapi::{
 };
 
 use super::{controller_of, name, namespace};
-use crate::{Caches, Controller, Failed, Wakes};
+use crate::{
+    Caches, Controller, Failed, Wakes,
+    budgets::{Budget, Budgets},
+};
 
 /// Index of policies: namespace and name of the set that they name.
 const NAMES: &str = "names";
@@ -33,6 +36,7 @@ pub(super) struct Sets {
     plan: fn(&View) -> Plan,
     /// Whether quotas are watched, too.
     quotas: bool,
+    budgets: Budgets,
     sets: OnceLock<Cache<StatefulSet>>,
     /// What was last refused to each set, and since when, once that was looked at.
     refused: Mutex<BTreeMap<Key, (String, Option<Timestamp>)>>,
@@ -40,8 +44,14 @@ pub(super) struct Sets {
 
 impl Sets {
     /// With `quotas`, a set that a quota has stopped goes on as soon as there is room.
-    pub(super) fn new(options: Options, plan: fn(&View) -> Plan, quotas: bool) -> Self {
-        Self { options, plan, quotas, sets: OnceLock::new(), refused: Mutex::default() }
+    pub(super) fn new(
+        options: Options,
+        plan: fn(&View) -> Plan,
+        quotas: bool,
+        budgets: Budgets,
+    ) -> Self {
+        let (sets, refused) = (OnceLock::new(), Mutex::default());
+        Self { options, plan, quotas, budgets, sets, refused }
     }
 
     /// The sets that lack pods, where a quota goes or leaves more room than before.
@@ -161,6 +171,7 @@ impl Controller for Sets {
         let policies = caches.of::<StatefulSetPolicy>().by(NAMES, &key.to_string());
         let Some(set) = caches.of::<StatefulSet>().get(&key.namespace, &key.name) else {
             self.refused.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+            self.budgets.set(key, None);
             let set = key.name.clone();
             return (!policies.is_empty()).then_some(Sight::Policies { set, policies, now });
         };
@@ -186,6 +197,7 @@ impl Controller for Sets {
         let rules = Rules::of(&set, &policies);
         let options = self.options;
         let view = View { set, pods, claims, revisions, policies, rules, refused, now, options };
+        self.budgets.set(key, budget(&view));
         Some(Sight::Set(Box::new(view)))
     }
 
@@ -214,6 +226,19 @@ impl Controller for Sets {
             }
         }
     }
+}
+
+/// What there is to say of a set's budget, if it has one.
+fn budget(view: &View) -> Option<Budget> {
+    let (max_unavailable, unavailable) = statefulset::unavailability(view)?;
+    let policy = view.set.spec.as_ref().and_then(|spec| spec.pod_management_policy.clone());
+    Some(Budget {
+        namespace: namespace(&view.set.metadata).to_owned(),
+        name: name(&view.set.metadata).to_owned(),
+        pod_management_policy: policy.unwrap_or_else(|| "OrderedReady".to_owned()),
+        max_unavailable,
+        unavailable,
+    })
 }
 
 /// The set that a policy names.

@@ -1,6 +1,9 @@
 //! Rows of updates: which revision a pod gets (N6), U1 to U5, and M1 to M5 with the gate.
 
-use super::case::check;
+use super::{
+    super::unavailability,
+    case::{check, view},
+};
 
 #[test]
 fn n6_u5_a_hole_is_filled_with_the_revision_of_its_side() {
@@ -158,4 +161,18 @@ fn m5_fix_broken_old_pods_cost_nothing() {
         3@c from=a had=a,b,c max=1 parallel | 0:ok@a 1:ok@a 2:crash@c    => until 2 is healthy
         ",
     );
+}
+
+/// The gauges of spec section 15: the budget, and how many wanted pods are unavailable or missing.
+#[test]
+fn section_15_what_the_gauges_say() {
+    for (case, said) in [
+        ("4@a max=2 | 0:ok@a 1:unready@a 2:term@a", Some((2, 3))),
+        ("4@a max=50% | 0:ok@a 1:ok@a 2:ok@a 3:ok@a 4:ok@a", Some((2, 0))),
+        ("2@a | 0:foreign@a 1:ok@a | | max=2", Some((2, 1))),
+        ("2@a max=2 gateless | 0:ok@a 1:ok@a", None),
+        ("2@a | 0:ok@a", None),
+    ] {
+        assert_eq!(unavailability(&view(case)), said, "{case}");
+    }
 }
