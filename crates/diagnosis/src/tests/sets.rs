@@ -305,7 +305,7 @@ fn policies() {
     world().with(policy("web", json!({"paused": true}), json!({}))).check(
         "sts/web",
         expect![[r#"
-            statefulset/web works: 1 of 1 pods are ready
+            statefulset/web works: 1 of 1 pods are ready, it waits until StatefulSetPolicy web is not paused
             why:  statefulsetpolicy/web: it pauses the set: no pod gets the new template (scaling goes on)
             cure: stead rollout resume statefulset/web"#]],
     );
@@ -332,7 +332,7 @@ fn policies() {
     let replaces = policy("web", json!({"rollout": {"replaceBrokenPods": true}}), json!({}));
     let world = World::new().set(1, |_| ()).pod("web-0", broken).with(replaces);
     world.check("sts/web", expect![[r#"
-        statefulset/web goes on by itself: 0 of 1 pods are ready, it waits until pod web-0 is healthy
+        statefulset/web goes on by itself: 0 of 1 pods are ready, it waits until pod web-0 is gone
         why:  pod/web-0 > container/nginx > image/nginx:1: ImagePullBackOff: not found; the set's template has changed since (since 2026-01-01T00:50:00Z, 10m)
         cure: none needed: the set's policy has broken pods replaced"#]]);
 }
