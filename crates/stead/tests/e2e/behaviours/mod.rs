@@ -12,12 +12,14 @@ mod scaling;
 mod storage;
 mod updates;
 
-use tokio::time::Instant;
+use std::time::Duration;
+
+use tokio::{task::JoinError, time::Instant};
 
 use self::place::Place;
 use crate::cluster::{Cluster, Turn};
 
-/// Runs each behaviour in a place of its own, and tells all that failed.
+/// Runs each behaviour in a place of its own; its name, how it failed, and how long it took.
 macro_rules! run {
     ($cluster:expr, $($room:ident::$name:ident,)+) => {{
         let mut all = tokio::task::JoinSet::new();
@@ -33,16 +35,28 @@ macro_rules! run {
     }};
 }
 
-#[test]
+type End = (&'static str, Option<JoinError>, Duration);
+
+/// A cluster with these flags for all behaviours; tells all that failed.
 #[expect(clippy::print_stderr, reason = "a test tells what it does")]
-fn behaviours_of_the_specification() {
+fn on_a_cluster(name: &str, flags: &[&str], run: impl AsyncFn(&Cluster) -> Vec<End>) {
     let _turn = Turn::take();
-    let cluster = Cluster::start("behaviours", &[]);
+    let cluster = Cluster::start(name, flags);
     cluster.import(&["busybox.tar"]);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let ends = runtime.block_on(async {
+    let mut failed = Vec::new();
+    for (name, error, took) in runtime.block_on(run(&cluster)) {
+        eprintln!("{name}: {took:?} {}", if error.is_some() { "FAILED" } else { "" });
+        failed.extend(error.map(|error| format!("{name}: {error}")));
+    }
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+#[test]
+fn behaviours_of_the_specification() {
+    on_a_cluster("behaviours", &[], async |cluster| {
         run!(
-            &cluster,
+            cluster,
             identity::b1_identity_and_data_survive_scaling_to_nothing,
             identity::b2_a4_adoption_release_and_adoption_again,
             identity::a5_b16_a_set_made_again_takes_in_what_was_orphaned,
@@ -66,14 +80,25 @@ fn behaviours_of_the_specification() {
             kubectl::q5_restart_and_pause,
             refusals::e1_fix_a_squatter_is_told,
             refusals::refused_half_way_and_then_not,
+            refusals::k2_a_quota_on_claims_that_ends_half_way,
             refusals::a_claim_that_can_never_bind,
             refusals::v8_a_set_whose_service_is_missing_works,
         )
     });
-    let mut failed = Vec::new();
-    for (name, error, took) in ends {
-        eprintln!("{name}: {took:?} {}", if error.is_some() { "FAILED" } else { "" });
-        failed.extend(error.map(|error| format!("{name}: {error}")));
-    }
-    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+/// With upstream's gate open: budgets beyond one, and the same rollouts by the other path (9.4).
+#[test]
+fn behaviours_with_the_gate_of_max_unavailable() {
+    let flags = ["--feature-gates=MaxUnavailableStatefulSet=true"];
+    on_a_cluster("gate", &flags, async |cluster| {
+        run!(
+            cluster,
+            updates::b7_m3_never_more_than_max_unavailable,
+            updates::b4_rolling_update_and_rollback,
+            updates::b5_n6_partitions_and_phases,
+            updates::b6_a_pod_held_below_the_partition_returns_as_it_was,
+            updates::b8_on_delete_leaves_it_to_the_person,
+        )
+    });
 }

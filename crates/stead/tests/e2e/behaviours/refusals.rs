@@ -1,10 +1,14 @@
 //! Sets that cannot have what they want, and say so.
 
-use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::Pod, scheduling::v1::PriorityClass};
-use kube::api::{DeleteParams, PostParams};
+use k8s_openapi::api::{
+    apps::v1::StatefulSet,
+    core::v1::{Pod, ResourceQuota},
+    scheduling::v1::PriorityClass,
+};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 
-use super::place::{Place, phase, typed, with_claims};
+use super::place::{Place, phase, ready, typed, with_claims};
 
 /// Section 18, E1: upstream stalls without a word.
 pub(super) async fn e1_fix_a_squatter_is_told(place: Place) {
@@ -45,6 +49,39 @@ pub(super) async fn refused_half_way_and_then_not(place: Place) {
     classes.create(&PostParams::default(), &class).await.unwrap();
     place.until_settled(4).await;
     classes.delete(&place.name, &DeleteParams::default()).await.unwrap();
+}
+
+/// Under Parallel: the pods that have their claims run, whatever is refused to the others.
+pub(super) async fn k2_a_quota_on_claims_that_ends_half_way(place: Place) {
+    let quotas = place.api::<ResourceQuota>();
+    let quota =
+        json!({"metadata": {"name": "few"}, "spec": {"hard": {"persistentvolumeclaims": "2"}}});
+    quotas.create(&PostParams::default(), &typed(quota)).await.unwrap();
+    place
+        .create(4, |set| {
+            with_claims(set);
+            set["spec"]["podManagementPolicy"] = json!("Parallel");
+        })
+        .await;
+    place
+        .until("two have claims, and run", |seen| {
+            ["web-0", "web-1"].iter().all(|pod| seen.pods.get(*pod).is_some_and(ready))
+        })
+        .await;
+    let why = "exceeded quota: few, requested: persistentvolumeclaims=1, used: persistentvolumeclaims=2, limited: persistentvolumeclaims=2";
+    place
+        .until_told(
+            "FailedCreate",
+            &format!(
+                "Create Claim data-web-2 for Pod web-2 in StatefulSet web failed error: \
+         persistentvolumeclaims \"data-web-2\" is forbidden: {why}"
+            ),
+        )
+        .await;
+    assert_eq!(place.look(|seen| (seen.pods.len(), seen.claims.len())), (2, 2));
+    let more = json!({"spec": {"hard": {"persistentvolumeclaims": "4"}}});
+    quotas.patch("few", &PatchParams::default(), &Patch::Merge(more)).await.unwrap();
+    place.until_settled(4).await;
 }
 
 /// The set waits, says so in its status, and can be taken down.

@@ -66,6 +66,29 @@ pub(super) async fn b4_rolling_update_and_rollback(place: Place) {
     assert_eq!(numbers, [2, 3], "the first template has its name back, and a new number");
 }
 
+/// 7: both policies; the pods that go together come back in order.
+pub(super) async fn b7_m3_never_more_than_max_unavailable(place: Place) {
+    place
+        .create(5, |set| {
+            set["spec"]["updateStrategy"] =
+                json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 2}});
+        })
+        .await;
+    place.until_settled(5).await;
+    place.log();
+    place.count_downs(5);
+    place.update("b").await;
+    place
+        .until("the rollout", |seen| {
+            seen.settled(5)
+                && seen.versions() == "0=b 1=b 2=b 3=b 4=b"
+                && both(seen).0 == both(seen).1
+        })
+        .await;
+    assert_eq!(place.most_down(), 2);
+    assert_eq!(place.moves(), "-4 -3 +3 +4 -2 -1 +1 +2 -0 +0");
+}
+
 fn partition(number: i32) -> Value {
     json!({"spec": {"updateStrategy": {"rollingUpdate": {"partition": number}}}})
 }
