@@ -165,12 +165,6 @@ impl House {
     ) -> Result<()> {
         let machine = Machine::open(keeper_options(instance)).await?;
         let keepers = machine.keepers().clone();
-        tokio::spawn(async move {
-            // The first pod tries again, and says why it does not start.
-            if let Err(error) = keepers.prepare().await {
-                tracing::warn!(%error, "the keepers' program could not be copied");
-            }
-        });
         let lookup = Lookup::new(self.store.clone());
         let network = connect(&machine, instance, flags, plan, &lookup)?;
         let config = DnsConfig {
@@ -207,6 +201,13 @@ impl House {
             self.serve_kubelet(listener, api.clone(), credentials);
         }
         self.tasks.spawn(async move { Ok(agent.run().await?) });
+        // Last: a start that fails must not go on to write below its folder.
+        tokio::spawn(async move {
+            // The first pod tries again, and says why it does not start.
+            if let Err(error) = keepers.prepare().await {
+                tracing::warn!(%error, "the keepers' program could not be copied");
+            }
+        });
         Ok(())
     }
 
