@@ -23,6 +23,10 @@ const END_TO_END: &str = "e2e";
 /// Five hundred clusters in a storm, on one thread each.
 const SIMULATION: &str = "cargo run --release --package sim -- --seeds 500";
 
+/// Every wrong planner is caught, by the invariant that its row names. An optimized program takes
+/// seconds for what a debug build takes minutes for.
+const WRONG_PLANNERS: &str = "cargo run --release --package sim -- --mutants";
+
 /// Everything that CI checks; the first step that fails ends it.
 pub(crate) fn run() -> Result<()> {
     run_step("packages", packages::install)?;
@@ -30,6 +34,7 @@ pub(crate) fn run() -> Result<()> {
     run_step("lints", || command::run("cargo clippy --workspace --all-targets -- -D warnings"))?;
     run_step("tests of the crates", || tests(false))?;
     run_step("release build", || command::run("cargo build --release --package stead"))?;
+    run_step("wrong planners", || command::run(WRONG_PLANNERS))?;
     run_step("simulation", || command::run(SIMULATION))?;
     run_step("test images", || images::build().map(drop))?;
     run_step("kubectl", packages::require_kubectl)?;
