@@ -202,6 +202,10 @@ impl State {
                 Some(Err(WatchError::Closed)) => return Ok(()),
                 Some(Err(error)) => return Err(refusal(error)),
                 None => {
+                    // An idle cursor has not been told of what others wrote.
+                    for event in &cursor.take(BATCH).map_err(refusal)? {
+                        self.write_change(out, event)?;
+                    }
                     if !self.write_timed(out, cursor.seen()) {
                         return Ok(());
                     }

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod backup;
+mod bells;
 mod contract;
 mod disk;
 mod memory;

@@ -40,6 +40,16 @@ pub(crate) fn published(latest: u64) -> (Publisher, Published) {
 }
 
 impl Publisher {
+    /// One more end that waits.
+    pub(crate) fn waiting(&self) -> Published {
+        Published(Arc::clone(&self.0))
+    }
+
+    /// Whether someone may wait.
+    pub(crate) fn is_heard(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
     /// This revision can be read now.
     pub(crate) fn publish(&self, revision: u64) {
         self.0.latest.store(revision, Ordering::SeqCst);

@@ -86,8 +86,14 @@ impl State {
         }
     }
 
-    /// Forgets what is beyond the window, whole commits at a time; says whether something went.
-    pub(crate) fn trim(&mut self, window: &Window, now_ms: u64) -> bool {
+    /// Forgets what is beyond the window, whole commits at a time; says what goes, and whether
+    /// something went.
+    pub(crate) fn trim(
+        &mut self,
+        window: &Window,
+        now_ms: u64,
+        mut forget: impl FnMut(&Event),
+    ) -> bool {
         let oldest = self.oldest;
         while let Some(front) = self.log.front() {
             let aged = front.at_ms.saturating_add(window.age_ms) < now_ms;
@@ -99,6 +105,7 @@ impl State {
                 && front.event.revision == revision
             {
                 self.bytes -= event_bytes(&front.event);
+                forget(&front.event);
                 self.log.pop_front();
                 self.dropped += 1;
             }
@@ -111,6 +118,11 @@ impl State {
     pub(crate) fn position_after(&self, revision: u64) -> u64 {
         let index = self.log.partition_point(|logged| logged.event.revision <= revision);
         self.dropped + index as u64
+    }
+
+    /// Where the oldest event of the log stands.
+    pub(crate) fn first_position(&self) -> u64 {
+        self.dropped
     }
 
     /// The events from a position on; `None` where some of them are forgotten.

@@ -8,6 +8,7 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
+    bells::Bells,
     contract::{
         CommitError, Committed, Event, Journal, JournalError, ListError, Listing, Op, OpenError,
         Row, WatchError,
@@ -16,7 +17,7 @@ use crate::{
     published::{Published, published},
     state::{State, Window},
     watch::Watch,
-    writer::{Request, Writer},
+    writer::{Closes, Request, Writer},
 };
 
 /// Commits that may wait for the writer before `commit` itself waits.
@@ -76,6 +77,7 @@ fn wall_clock_ms() -> u64 {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) state: RwLock<State>,
+    pub(crate) bells: Bells,
 }
 
 impl Shared {
@@ -138,7 +140,7 @@ impl Store {
             let events = state.events(record);
             state.apply(&events, record.at_ms);
         }
-        state.trim(&options.window, now);
+        state.trim(&options.window, now, |_| ());
         if let Some(observer) = &options.observer {
             for row in state.rows.values() {
                 observer.observe(&Event {
@@ -151,13 +153,14 @@ impl Store {
         }
         let (requests, incoming) = mpsc::channel(WAITING_COMMITS_MAX);
         let (publisher, published) = published(state.revision);
-        let shared = Arc::new(Shared { state: RwLock::new(state) });
+        let shared = Arc::new(Shared { state: RwLock::new(state), bells: Bells::default() });
         let writer = Writer {
             journal,
             shared: shared.clone(),
             options,
             requests: incoming,
             published: publisher,
+            closes: Closes(shared.clone()),
         };
         Ok((Self { shared, requests, published }, writer))
     }
@@ -240,7 +243,7 @@ impl Store {
     ///
     /// `Compacted` before the window.
     pub fn watch(&self, prefix: &str, after: u64) -> Result<Watch, WatchError> {
-        Watch::start(self.shared.clone(), self.published.clone(), prefix, after)
+        Watch::start(self.shared.clone(), prefix, after)
     }
 
     /// All rows at the latest revision.

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use crate::{
+    bells::Bell,
     contract::{Event, WatchError},
-    published::Published,
     store::Shared,
 };
 
@@ -17,27 +17,24 @@ const BATCH_MAX: usize = 1000;
 #[derive(Debug)]
 pub struct Watch {
     shared: Arc<Shared>,
-    published: Published,
+    bell: Bell,
     prefix: String,
     position: u64,
     seen: u64,
 }
 
 impl Watch {
-    pub(crate) fn start(
-        shared: Arc<Shared>,
-        published: Published,
-        prefix: &str,
-        after: u64,
-    ) -> Result<Self, WatchError> {
+    pub(crate) fn start(shared: Arc<Shared>, prefix: &str, after: u64) -> Result<Self, WatchError> {
         let state = shared.state();
         if after < state.oldest {
             let oldest = state.oldest;
             return Err(WatchError::Compacted { asked: after, oldest });
         }
         let position = state.position_after(after);
+        // Hung up before anything more is written or forgotten.
+        let bell = shared.bells.of(prefix);
         drop(state);
-        Ok(Self { shared, published, prefix: prefix.to_owned(), position, seen: after })
+        Ok(Self { shared, bell, prefix: prefix.to_owned(), position, seen: after })
     }
 
     /// Every event up to this revision has been answered; what a bookmark may say.
@@ -69,12 +66,12 @@ impl Watch {
     pub async fn next_batch(&mut self, limit: usize) -> Result<Vec<Event>, WatchError> {
         loop {
             // Read before the look: an event published between the two ends the wait below.
-            let latest = self.published.latest();
+            let latest = self.bell.rung.latest();
             let events = self.take(limit)?;
             if !events.is_empty() {
                 return Ok(events);
             }
-            if self.published.reached(latest + 1).await.is_err() {
+            if self.bell.rung.reached(latest + 1).await.is_err() {
                 let events = self.take(limit)?;
                 return if events.is_empty() { Err(WatchError::Closed) } else { Ok(events) };
             }
@@ -92,6 +89,10 @@ impl Watch {
         let state = shared.state();
         let oldest = state.oldest;
         let asked = self.seen;
+        if self.position < state.first_position() && self.bell.lost() <= asked {
+            // The window has moved on, and nothing under the prefix has left it.
+            self.position = state.first_position();
+        }
         let Some(later) = state.events_from(self.position) else {
             return Err(WatchError::Compacted { asked, oldest });
         };

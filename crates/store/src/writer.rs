@@ -39,6 +39,16 @@ pub(crate) struct Writer<J> {
     pub(crate) options: Options,
     pub(crate) requests: mpsc::Receiver<Request>,
     pub(crate) published: Publisher,
+    pub(crate) closes: Closes,
+}
+
+/// Ends all watches when the writer ends, also where it panics.
+pub(crate) struct Closes(pub(crate) Arc<Shared>);
+
+impl Drop for Closes {
+    fn drop(&mut self) {
+        self.0.bells.close();
+    }
 }
 
 /// A commit that will be in the batch.
@@ -99,10 +109,11 @@ impl<J: Journal> Writer<J> {
     }
 
     fn close(self, answer: oneshot::Sender<()>) {
-        let Self { journal, published, mut requests, .. } = self;
+        let Self { journal, published, closes, mut requests, .. } = self;
         requests.close();
         drop(journal);
         drop(published);
+        drop(closes);
         reply(answer, ());
     }
 
@@ -198,6 +209,7 @@ impl<J: Journal> Writer<J> {
             .unwrap_or_else(PoisonError::into_inner)
             .apply(&events, record.at_ms);
         self.published.publish(record.revision);
+        self.shared.bells.ring(&events);
         Committed {
             revision: record.revision,
             rows: events.into_iter().map(|event| event.after).collect(),
@@ -219,7 +231,8 @@ impl<J: Journal> Writer<J> {
     fn trim(&mut self) {
         let now = (self.options.clock)();
         let mut state = self.shared.state.write().unwrap_or_else(PoisonError::into_inner);
-        let trimmed = state.trim(&self.options.window, now);
+        let bells = &self.shared.bells;
+        let trimmed = state.trim(&self.options.window, now, |event| bells.forget(event));
         let oldest = state.oldest;
         drop(state);
         if trimmed && let Err(error) = self.journal.compact(oldest) {

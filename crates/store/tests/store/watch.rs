@@ -104,6 +104,36 @@ async fn the_window_ends_by_bytes_and_by_age_and_whole_commits() {
 }
 
 #[tokio::test]
+async fn an_idle_cursor_outlives_the_window_and_a_slow_one_does_not() {
+    let clock = Clock::default();
+    let window = Window { age_ms: 100, bytes: 30 };
+    let store = Store::open(MemoryJournal::default(), clock.options(window)).unwrap();
+    let (mut idle, mut slow) = (store.watch("/a/", 0).unwrap(), store.watch("/b/", 0).unwrap());
+    for number in 0..20 {
+        store.commit(vec![put(&format!("/b/{number}"), Expect::Absent, "v")]).await.unwrap();
+    }
+    // The trimming follows the acknowledgement; the next answer comes behind it.
+    store.commit(vec![put("/b/1", Expect::Absent, "v")]).await.unwrap_err();
+    assert!(store.oldest() > 0);
+    let waiting = tokio::spawn(async move {
+        let first = idle.next().await.unwrap();
+        (idle, first)
+    });
+    store.commit(vec![put("/a/1", Expect::Absent, "x")]).await.unwrap();
+    let (mut idle, first) = waiting.await.unwrap();
+    assert_eq!(told(&[first]), "21 /a/1 -->x@21!");
+    let asked = 0;
+    let oldest = store.oldest();
+    assert_eq!(slow.next().await, Err(WatchError::Compacted { asked, oldest }));
+    // What it has not taken and is forgotten is lost for an idle one, too.
+    store.commit(vec![put("/a/2", Expect::Absent, "x")]).await.unwrap();
+    clock.set(101);
+    store.commit(vec![put("/b/c", Expect::Absent, "v")]).await.unwrap();
+    store.commit(vec![put("/b/c", Expect::Absent, "v")]).await.unwrap_err();
+    assert!(matches!(idle.next().await, Err(WatchError::Compacted { asked: 21, .. })));
+}
+
+#[tokio::test]
 async fn a_closed_store_ends_its_watches_after_their_last_event() {
     let store = Store::open(MemoryJournal::default(), Options::default()).unwrap();
     let mut watch = store.watch("", 0).unwrap();
