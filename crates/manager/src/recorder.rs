@@ -7,6 +7,7 @@ use std::{
 
 use client::{Merge, WriteError, Writer};
 use controllers::Target;
+use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
     api::core::v1::{Event, EventSource, ObjectReference},
@@ -17,6 +18,8 @@ use tokio::sync::mpsc;
 
 /// Events that wait to be written; more are dropped, as they only tell.
 const WAITING_MAX: usize = 1000;
+/// Events that are written at once: each is a commit, and commits at once share a sync of the disk.
+const AT_ONCE: usize = 64;
 /// Remembered events; the oldest ones are told anew.
 const REMEMBERED_MAX: usize = 4096;
 /// Different messages of one reason on one object within [`SIMILAR_S`], before they are counted as one.
@@ -75,10 +78,11 @@ impl Recorder {
         let (sender, mut receiver) = mpsc::channel::<Told>(WAITING_MAX);
         let task = async move {
             let mut memory = Memory::new(component);
-            while let Some(told) = receiver.recv().await {
-                if let Some(write) = memory.take(told, now())
-                    && let Err(error) = carry_out(&mut memory, &writer, write).await
-                {
+            let mut told = Vec::new();
+            while receiver.recv_many(&mut told, AT_ONCE).await > 0 {
+                let writes = told.drain(..).filter_map(|told| memory.take(told, now()));
+                let writes = together(writes);
+                for error in carry_out(&mut memory, &writer, writes).await {
                     tracing::warn!(component, %error, "an event could not be written");
                 }
             }
@@ -103,25 +107,54 @@ enum Write {
     Count(Box<Event>),
 }
 
-async fn carry_out(memory: &mut Memory, writer: &Writer, write: Write) -> Result<(), WriteError> {
+/// One write an event, in the order in which they were told: two at once would race.
+fn together(writes: impl IntoIterator<Item = Write>) -> Vec<Write> {
+    let mut all: Vec<Write> = Vec::new();
+    for write in writes {
+        let (Write::Create(event) | Write::Count(event)) = &write;
+        let same = all.iter_mut().find(|known| {
+            let (Write::Create(known) | Write::Count(known)) = known;
+            known.metadata.name == event.metadata.name
+        });
+        match (same, write) {
+            (None, write) => all.push(write),
+            (Some(Write::Create(known)), Write::Create(event) | Write::Count(event))
+            | (Some(Write::Count(known)), Write::Count(event) | Write::Create(event)) => {
+                *known = event;
+            }
+        }
+    }
+    all
+}
+
+/// Writes them side by side; an event that is to be counted and is gone is made anew.
+async fn carry_out(memory: &mut Memory, writer: &Writer, writes: Vec<Write>) -> Vec<WriteError> {
+    let answers = join_all(writes.iter().map(|write| carry_out_one(writer, write))).await;
+    let mut errors = Vec::new();
+    for (write, answer) in writes.into_iter().zip(answers) {
+        let answer = match (answer, write) {
+            (Err(WriteError::NotFound(_)), Write::Count(mut event)) => {
+                memory.begin_anew(&mut event);
+                writer.create(&*event).await.map(drop)
+            }
+            (answer, _) => answer,
+        };
+        errors.extend(answer.err());
+    }
+    errors
+}
+
+async fn carry_out_one(writer: &Writer, write: &Write) -> Result<(), WriteError> {
     match write {
-        Write::Create(event) => writer.create(&*event).await.map(drop),
-        Write::Count(mut event) => {
-            let meta = &event.metadata;
-            let namespace = meta.namespace.clone().unwrap_or_default();
-            let name = meta.name.clone().unwrap_or_default();
+        Write::Create(event) => writer.create(&**event).await.map(drop),
+        Write::Count(event) => {
+            let namespace = event.metadata.namespace.as_deref().unwrap_or_default();
+            let name = event.metadata.name.as_deref().unwrap_or_default();
             let body = json!({
                 "count": event.count, "lastTimestamp": event.last_timestamp, "message": event.message,
             });
             let events = api::resource::of::<Event>();
-            let key = (namespace.as_str(), name.as_str());
-            match writer.patch(events, key, None, Merge::Strategic, &body).await {
-                Err(WriteError::NotFound(_)) => {
-                    memory.begin_anew(&mut event);
-                    writer.create(&*event).await.map(drop)
-                }
-                answer => answer.map(drop),
-            }
+            writer.patch(events, (namespace, name), None, Merge::Strategic, &body).await.map(drop)
         }
     }
 }
@@ -226,12 +259,18 @@ impl Memory {
         true
     }
 
+    /// A quarter at a time, so that a memory that stays full costs little.
     fn forget_the_oldest(&mut self) {
         if self.told.len() >= REMEMBERED_MAX {
-            let oldest = self.told.iter().min_by_key(|(_, known)| known.last);
-            if let Some(key) = oldest.map(|(key, _)| key.clone()) {
-                self.told.remove(&key);
-            }
+            let mut times: Vec<Timestamp> = self.told.values().map(|known| known.last).collect();
+            let (_, cut, _) = times.select_nth_unstable(REMEMBERED_MAX / 4);
+            let cut = *cut;
+            let mut left = REMEMBERED_MAX / 4;
+            self.told.retain(|_, known| {
+                let goes = known.last <= cut && left > 0;
+                left -= usize::from(goes);
+                !goes
+            });
         }
         if self.similar.len() >= REMEMBERED_MAX {
             self.similar.clear();
@@ -337,6 +376,20 @@ mod tests {
         memory.begin_anew(&mut event);
         assert_eq!((event.count, event.first_timestamp), (Some(1), Some(Time(at(9)))));
         assert_eq!(line(memory.take(told("a"), at(10))), "count web.17979cfe362a0000 x2 a");
+    }
+
+    #[test]
+    fn what_is_told_at_once_is_written_once() {
+        let mut memory = Memory::new("c");
+        let mut at_once = |messages: &[&str], second| -> Vec<String> {
+            let writes = messages.iter().filter_map(|text| memory.take(told(text), at(second)));
+            let writes: Vec<Write> = writes.collect();
+            together(writes).into_iter().map(|write| line(Some(write))).collect()
+        };
+        let first = at_once(&["a", "b", "a"], 0);
+        assert_eq!(first, ["create web.17979cfe362a0000 x2 a", "create web.17979cfe362a0001 x1 b"]);
+        let second = at_once(&["b", "b"], 1);
+        assert_eq!(second, ["count web.17979cfe362a0001 x3 b"]);
     }
 
     #[test]
