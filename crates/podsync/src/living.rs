@@ -435,7 +435,10 @@ pub(crate) fn started(
     container: &Container,
     held: &Held,
 ) -> bool {
-    if seen.busy.contains_key(&Work::Start(container.name.clone())) {
+    // Without a hook a container that runs has nothing more to wait for: to say so first, and that it
+    // is ready in the next status, would cost every pod a write.
+    let hook = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.post_start.as_ref());
+    if hook.is_some() && seen.busy.contains_key(&Work::Start(container.name.clone())) {
         return false;
     }
     if container.startup_probe.is_none() {

@@ -49,6 +49,24 @@ fn nothing_starts_in_a_sandbox_that_is_still_being_made() {
 }
 
 #[test]
+fn a_running_container_without_a_hook_is_ready_before_its_start_has_answered() {
+    let hook = json!({"postStart": {"exec": {"command": ["true"]}}});
+    for (lifecycle, ready) in [(json!({}), true), (hook, false)] {
+        let container = json!({"name": "c", "image": "i:1", "lifecycle": lifecycle});
+        let mut world = World::new(json!({"containers": [container]}));
+        world.settle().pod.status = None;
+        world.seen.busy.insert(Work::Start("c".to_owned()), Busy { deadline: None });
+        let plan = sync(Desired { pod: &world.pod, gone: false }, &world.seen, world.now);
+        let status = plan.steps.iter().find_map(|step| match step {
+            Step::SetStatus(status) => status.container_statuses.clone(),
+            _ => None,
+        });
+        let seen: Vec<bool> = status.unwrap().iter().map(|status| status.ready).collect();
+        assert_eq!(seen, [ready], "{lifecycle}");
+    }
+}
+
+#[test]
 fn init_containers_run_in_order_and_sidecars_stay() {
     let mut world = World::new(json!({"initContainers": [
         {"name": "setup", "image": "setup:1"},
