@@ -50,7 +50,7 @@ use store::{DiskJournal, DiskOptions, Store};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_rustls::TlsAcceptor;
 
-use crate::seat;
+use crate::{role, seat};
 
 /// The cluster's domain; upstream's default.
 const DOMAIN: &str = "cluster.local";
@@ -201,6 +201,11 @@ impl House {
             self.serve_kubelet(listener, api.clone(), credentials);
         }
         self.tasks.spawn(async move { Ok(agent.run().await?) });
+        let (administrator, node) = (self.client(role::administrator()), plan.node.clone());
+        self.tasks.spawn(async move {
+            role::run(administrator, node).await;
+            Ok(())
+        });
         // Last: a start that fails must not go on to write below its folder.
         tokio::spawn(async move {
             // The first pod tries again, and says why it does not start.

@@ -15,6 +15,7 @@ mod disk;
 mod pattern;
 mod reboot;
 mod registry;
+mod role;
 mod rows;
 mod script;
 mod storage;
