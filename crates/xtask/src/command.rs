@@ -18,10 +18,15 @@ pub(crate) fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
-/// The release binary; `cargo build` puts it under the host's triple.
-pub(crate) fn release_binary() -> Result<PathBuf> {
+/// The binary as this profile builds it; `cargo build` puts it under the host's triple.
+pub(crate) fn binary(profile: &str) -> PathBuf {
     let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-    let path = target().join(triple).join("release/stead");
+    target().join(triple).join(profile).join("stead")
+}
+
+/// The release binary.
+pub(crate) fn release_binary() -> Result<PathBuf> {
+    let path = binary("release");
     if !path.exists() {
         bail!("{} is not there: run cargo build --release first", path.display());
     }

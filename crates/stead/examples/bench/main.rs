@@ -1,4 +1,4 @@
-//! Figures of a release build, in one run: start, pods, sets, the API, memory, size.
+//! Figures of an optimised build, in one run: start, pods, sets, the API, memory, size.
 //!
 //! Every cluster here is the real binary (`$STEAD`) in a fresh folder, spoken to over HTTPS as
 //! anyone would. The run prints a Markdown table, then JSON with every sample; with `--check` a
@@ -8,6 +8,7 @@
 //!   cluster   the binary, started and ended        pods    one at a time: to Ready, to gone
 //!   report    figures, limits, table, JSON         sets    five at a time: in order, updated
 //!   usage     memory, CPU and bytes                writes  objects: created, read
+//!   fleet     nodes without machines               scale   sets of many pods on them
 //! ```
 
 #![forbid(unsafe_code)]
@@ -15,8 +16,10 @@
 #![expect(clippy::disallowed_methods, reason = "a measurement is made of programs and clocks")]
 
 mod cluster;
+mod fleet;
 mod pods;
 mod report;
+mod scale;
 mod sets;
 mod usage;
 mod writes;
@@ -32,7 +35,10 @@ use report::Report;
 /// Pods that are created at once.
 const BURST: usize = 20;
 
-/// Measures a release build of stead.
+/// Replicas of each of 1 000 sets.
+const MANY_REPLICAS: u32 = 10;
+
+/// Measures an optimised build of stead.
 #[derive(Debug, Parser)]
 struct Flags {
     /// Exit with a failure if a limit is missed.
@@ -47,6 +53,12 @@ struct Flags {
     /// Times that a set of five is created and updated.
     #[arg(long, default_value_t = 3)]
     sets: usize,
+    /// Times that a set of 1 000 comes up on nodes without machines, and one of 100 in order.
+    #[arg(long, default_value_t = 3)]
+    scale: usize,
+    /// Only the rows of sets on nodes without machines.
+    #[arg(long)]
+    scale_only: bool,
     /// Seconds of rest before memory and CPU are read.
     #[arg(long, default_value_t = 10)]
     idle: u64,
@@ -59,6 +71,9 @@ struct Flags {
     /// The binary.
     #[arg(long, env = "STEAD")]
     stead: PathBuf,
+    /// The binary of the profile `release`, of which only the size is told.
+    #[arg(long, env = "STEAD_RELEASE")]
+    release: Option<PathBuf>,
 }
 
 fn main() -> Result<ExitCode> {
@@ -82,6 +97,22 @@ fn main() -> Result<ExitCode> {
 async fn measure(flags: &Flags) -> Result<Report> {
     let mut report = Report::default();
     report.add("binary size", "MB", Some(40.0), vec![usage::file_mb(&flags.stead)?]);
+    if let Some(release) = &flags.release {
+        let size = usage::file_mb(release)?;
+        report.add("binary size, profile release", "MB", Some(40.0), vec![size]);
+    }
+    if !flags.scale_only {
+        starts_and_pods(flags, &mut report).await?;
+    }
+    if flags.scale > 0 {
+        let (cluster, _) = Cluster::start(&flags.stead).await?;
+        let measured = at_scale(flags, &cluster, &mut report).await;
+        finish(flags, cluster, measured).await?;
+    }
+    Ok(report)
+}
+
+async fn starts_and_pods(flags: &Flags, report: &mut Report) -> Result<()> {
     let mut starts: [Vec<f64>; 3] = Default::default();
     for number in 1..=flags.starts {
         eprintln!("start {number} of {}", flags.starts);
@@ -96,14 +127,48 @@ async fn measure(flags: &Flags) -> Result<Report> {
         report.add(name, "ms", Some(limit), samples);
     }
     let (mut cluster, _) = Cluster::start(&flags.stead).await?;
-    let measured = on_one_cluster(flags, &mut cluster, &mut report).await;
+    let measured = on_one_cluster(flags, &mut cluster, report).await;
+    finish(flags, cluster, measured).await
+}
+
+/// Keeps what the server printed, and ends it.
+async fn finish(flags: &Flags, cluster: Cluster, measured: Result<()>) -> Result<()> {
     if let Some(path) = &flags.log {
         std::fs::write(path, cluster.log())?;
     } else if measured.is_err() {
         eprintln!("{}", cluster.log());
     }
     cluster.down().await?;
-    measured.map(|()| report)
+    measured
+}
+
+/// Sets of many pods: how fast they come up, and what a stored pod weighs.
+async fn at_scale(flags: &Flags, cluster: &Cluster, report: &mut Report) -> Result<()> {
+    let (client, rest) = (&cluster.client, std::time::Duration::from_secs(2));
+    let _fleet = fleet::Fleet::open(client).await?;
+    let (mut ordered, mut parallel) = (Vec::new(), Vec::new());
+    for number in 0..flags.scale {
+        eprintln!("round {} of {} at scale", number + 1, flags.scale);
+        let name = format!("ordered-{number}");
+        ordered.push(scale::round(client, &name, 1, 100, "OrderedReady").await?);
+        let name = format!("parallel-{number}");
+        parallel.push(scale::round(client, &name, 1, 1000, "Parallel").await?);
+    }
+    report.add("fake nodes: OrderedReady 100, per replica", "ms", Some(5.0), ordered);
+    report.add("fake nodes: Parallel 1 000, per replica", "ms", Some(1.0), parallel);
+    eprintln!("1 000 sets of {MANY_REPLICAS}");
+    let before = usage::idle(cluster.pid(), rest).await?.rss_mb;
+    let (sets, used) = (1000, usage::cpu_ms(cluster.pid())?);
+    let many = scale::round(client, "many", sets, MANY_REPLICAS, "Parallel").await?;
+    let pods = f64::from(MANY_REPLICAS) * 1000.0;
+    let used = (usage::cpu_ms(cluster.pid())? - used) / pods;
+    let after = usage::idle(cluster.pid(), rest).await?.rss_mb;
+    report.add("fake nodes: 1 000 sets of 10, per replica", "ms", None, vec![many]);
+    report.add("the same, CPU time of the server per replica", "ms", None, vec![used]);
+    report.add("RSS before these 10 000 pods", "MB", None, vec![before]);
+    report.add("RSS after them", "MB", None, vec![after]);
+    report.add("RSS per stored pod", "KB", None, vec![(after - before) * 1000.0 / pods]);
+    Ok(())
 }
 
 async fn on_one_cluster(flags: &Flags, cluster: &mut Cluster, report: &mut Report) -> Result<()> {

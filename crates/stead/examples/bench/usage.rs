@@ -33,6 +33,11 @@ pub(crate) async fn idle(pid: u32, rest: Duration) -> Result<Idle> {
     Ok(Idle { cpu_percent, rss_mb })
 }
 
+/// User and system time so far.
+pub(crate) fn cpu_ms(pid: u32) -> Result<f64> {
+    Ok(ticks(pid)? * 1000.0 / TICKS_PER_S)
+}
+
 /// User and system time, in ticks.
 fn ticks(pid: u32) -> Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
