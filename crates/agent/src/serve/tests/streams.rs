@@ -59,7 +59,9 @@ async fn exec_over_websocket() {
     let path = "/exec/default/web-0/c?command=nothing&output=1";
     let mut socket = websocket(&house, path, "v5.channel.k8s.io").await;
     let said = channels(&mut socket).await;
-    assert!(said[3].contains(r#"Internal error occurred: \"nothing\": not found"#), "{said:?}");
+    let wanted =
+        r#"Internal error occurred: error executing command in container: \"nothing\": not found"#;
+    assert!(said[3].contains(wanted), "{said:?}");
 
     let path = "/attach/default/web-0/c?output=1";
     let mut socket = websocket(&house, path, "v5.channel.k8s.io").await;

@@ -188,7 +188,8 @@ fn each_controller_has_its_own_rights_and_no_more() {
     assert_eq!(table("statefulset-controller"), "");
 }
 
-/// Section 16: what upstream's StatefulSet controller may, and nothing beside.
+/// Section 16: what upstream's StatefulSet controller may, and one thing beside: to update a set,
+/// with which a policy's set goes back to its last completed revision.
 #[test]
 fn section_16_what_the_statefulset_controller_may() {
     let cluster = Cluster::new();
@@ -199,7 +200,7 @@ fn section_16_what_the_statefulset_controller_may() {
         ("pods/finalizers", "update"),
         ("pods/status", ""),
         ("pods/binding", ""),
-        ("statefulsets.apps", "get list watch"),
+        ("statefulsets.apps", "get list watch update"),
         ("statefulsets/status.apps", "update"),
         ("statefulsets/finalizers.apps", "update"),
         ("statefulsets/scale.apps", ""),
