@@ -107,6 +107,11 @@ impl Kernel {
         true
     }
 
+    /// Probes fail no more.
+    pub(crate) fn recover(&self) {
+        self.with(|inner| inner.sick.clear());
+    }
+
     fn running(&self) -> Vec<(String, String)> {
         self.with(|inner| {
             let pods = inner.pods.values();

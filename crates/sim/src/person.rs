@@ -283,8 +283,13 @@ impl Person {
     }
 
     /// What upstream's controller leaves to a person: a pod of a bad revision that its set waits
-    /// for, and a foreign pod under the name of one of its own.
+    /// for, a foreign pod under the name of one of its own, and a pod that was made just as its
+    /// claim was deleted (it waits for the claim, and the claim for it).
     pub(crate) async fn tend(&self) -> Answer {
+        let claims: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), "default");
+        let claims = claims.list(&ListParams::default()).await?.items.into_iter();
+        let going = claims.filter(|claim| claim.metadata.deletion_timestamp.is_some());
+        let going: Vec<String> = going.filter_map(|claim| claim.metadata.name).collect();
         let pods = self.pods().list(&ListParams::default()).await?.items;
         for pod in pods {
             let meta = &pod.metadata;
@@ -299,7 +304,11 @@ impl Person {
                 .as_ref()
                 .is_some_and(|all| all.get("app").is_some_and(|app| app == "nobody"));
             let ours = meta.owner_references.as_ref().is_some_and(|owners| !owners.is_empty());
-            if bad || foreign && !ours {
+            let held = going.iter().any(|claim| {
+                claim.strip_prefix("data-") == meta.name.as_deref()
+                    && pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Pending")
+            });
+            if bad || held || foreign && !ours {
                 self.world.trace.say(format!("person takes {:?} away", meta.name));
                 self.delete_pod(&pod, false).await?;
             }

@@ -32,6 +32,8 @@ use crate::{
 pub const CONVERGES_WITHIN_S: u64 = 1_800;
 /// How long nothing may be written afterwards, seconds.
 const QUIET_S: u64 = 90;
+/// How long it must have been as it should be.
+const SETTLES: Duration = Duration::from_secs(15);
 /// Between two looks at whether it has converged.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Looks between two rounds of the person.
@@ -173,7 +175,13 @@ async fn converge(house: &House, person: &mut Person) -> Result<Option<u64>> {
     let mut looks = 0;
     loop {
         let store = house.store.as_ref().context("the server lives")?;
-        let Some(why) = unfinished(store, &person.wishes) else { break };
+        let mut left = unfinished(store, &person.wishes);
+        if left.is_none() {
+            // What was under way in that second ends, and what it leads to.
+            sleep(SETTLES).await;
+            left = unfinished(store, &person.wishes);
+        }
+        let Some(why) = left else { break };
         if Instant::now() >= end {
             house.world.trace.note(What::Late(why));
             return Ok(None);
@@ -185,8 +193,6 @@ async fn converge(house: &House, person: &mut Person) -> Result<Option<u64>> {
         sleep(LOOK_EVERY).await;
     }
     let after_s = began.elapsed().as_secs();
-    // What was under way in the second of convergence ends.
-    sleep(Duration::from_secs(15)).await;
     house.world.trace.note(What::Converged);
     sleep(Duration::from_secs(QUIET_S)).await;
     let store = house.store.as_ref().context("the server lives")?;

@@ -70,6 +70,7 @@ impl<'a> Storm<'a> {
         for node in self.house.node_names() {
             self.house.clock(&node).into_iter().for_each(|clock| clock.set_wrong(0));
             self.house.line(&node).into_iter().for_each(|line| line.set_whole(true));
+            self.house.kernel(&node).into_iter().for_each(|kernel| kernel.recover());
         }
         self.revive().await
     }
