@@ -45,6 +45,18 @@ spec:
       resources: {requests: {storage: 1Mi}}
 "#;
 
+const POLICY: &str = r#"
+apiVersion: stead.io/v1alpha1
+kind: StatefulSetPolicy
+metadata:
+  name: web
+spec:
+  statefulSetName: web
+  ordinals:
+    reserved: ["1"]
+    claims: Delete
+"#;
+
 /// A controller, ended when dropped.
 struct Controller {
     child: Child,
@@ -179,12 +191,25 @@ fn a_set_lives_under_a_controller_of_its_own() {
     run(&cluster, "kubectl set env sts web a=b");
     set_is(&cluster, "2/2 2");
     assert_eq!(run(&cluster, uid), before);
+    policies_hold(&cluster);
     assert!(!controller.log().contains("forbidden"), "{}", controller.log());
     controller.signal("-TERM");
     assert!(controller.child.wait().unwrap().success(), "{}", controller.log());
     assert!(controller.log().contains("stead controller has ended"), "{}", controller.log());
 
     rights_that_are_missing_are_named(&cluster);
+}
+
+/// The rights for what policies ask: their status, and the claims of reserved ordinals.
+fn policies_hold(cluster: &Cluster) {
+    fs::write(cluster.folder.path().join("policy.yaml"), POLICY).unwrap();
+    run(cluster, "kubectl apply -f ~/policy.yaml");
+    run(cluster, "kubectl wait --for=condition=Accepted stsp web --timeout=60s");
+    let found = || text(&cluster.sh("kubectl get pods,pvc -o name"));
+    let wanted = "pod/web-0\npod/web-2\npersistentvolumeclaim/data-web-0\npersistentvolumeclaim/data-web-2\n";
+    until("1 is left out", || found() == wanted, found);
+    run(cluster, "kubectl delete stsp web");
+    set_is(cluster, "2/2 2");
 }
 
 fn rights_that_are_missing_are_named(cluster: &Cluster) {
