@@ -21,3 +21,4 @@ mod script;
 mod storage;
 mod survival;
 mod transcripts;
+mod why;
