@@ -299,6 +299,17 @@ fn duplicate_versions_have_reasons() {
     assert!(gone.is_empty(), "docs/duplicates.txt lists {gone:?}, which come in one version now");
 }
 
+/// `cargo run -- demo`, with which the README begins, runs stead: the other programs are asked for by name.
+#[test]
+fn cargo_run_runs_stead() {
+    let metadata = MetadataCommand::new().current_dir(root()).no_deps().exec().unwrap();
+    let packages = metadata.workspace_default_packages();
+    let names: Vec<_> = packages.iter().map(|package| package.name.as_str()).collect();
+    assert_eq!(names, ["stead"]);
+    let programs = packages[0].targets.iter().filter(|target| target.is_bin()).count();
+    assert_eq!(programs, 1);
+}
+
 fn workspace() -> Tree {
     let metadata = MetadataCommand::new().current_dir(root()).no_deps().exec().unwrap();
     let names: BTreeSet<String> =
