@@ -187,8 +187,8 @@ fn a_set_lives_under_a_controller_of_its_own() {
     run(&cluster, "kubectl delete sts web --cascade=orphan");
     let uid = "kubectl get pod web-0 -o jsonpath='{.metadata.uid}'";
     let before = run(&cluster, uid);
-    run(&cluster, "kubectl apply -f ~/web.yaml");
-    run(&cluster, "kubectl set env sts web a=b");
+    // Its template is there at once: one that comes a moment later may find the pod replaced.
+    run(&cluster, "kubectl set env --local -f ~/web.yaml a=b -o yaml | kubectl apply -f -");
     set_is(&cluster, "2/2 2");
     assert_eq!(run(&cluster, uid), before);
     policies_hold(&cluster);
