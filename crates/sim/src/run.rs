@@ -7,7 +7,7 @@ use api::resource;
 use controllers::statefulset;
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
-    core::v1::{Node, Pod},
+    core::v1::{Node, PersistentVolume, Pod},
     discovery::v1::EndpointSlice,
 };
 use serde_json::Value;
@@ -214,6 +214,12 @@ fn unfinished(store: &Store, wishes: &[Wish]) -> Option<String> {
         let name = node["metadata"]["name"].to_string();
         if node["spec"]["taints"].as_array().is_some_and(|all| !all.is_empty()) {
             return Some(format!("node {name} has taints"));
+        }
+    }
+    for volume in rows::<PersistentVolume>(store, "") {
+        let unused = matches!(volume["status"]["phase"].as_str(), Some("Released" | "Failed"));
+        if unused && volume["spec"]["persistentVolumeReclaimPolicy"] == "Delete" {
+            return Some(format!("volume {} is to be deleted", volume["metadata"]["name"]));
         }
     }
     let pods: Vec<judge::Pod> = rows::<Pod>(store, "default")
