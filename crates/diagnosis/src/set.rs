@@ -1,6 +1,6 @@
 //! A StatefulSet: the planner says which pod it waits for; that pod's cause is the set's.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use api::{
     k8s::api::{apps::v1::StatefulSet, core::v1::Pod},
@@ -101,6 +101,7 @@ impl Case<'_> {
             set: Arc::clone(set),
             pods: pods.cloned().collect(),
             claims: claims.map(|c| (name_of(&c.metadata).to_owned(), Arc::clone(c))).collect(),
+            gone: BTreeMap::new(),
             revisions: revisions.cloned().collect(),
             refused: None,
             now: self.now,

@@ -1,13 +1,14 @@
 //! Claims: made with the pod, kept after it, owned as the retention policy says.
 
 use api::k8s::{
-    api::core::v1::{PersistentVolumeClaim, Pod},
+    api::core::v1::{ContainerStatus, PersistentVolumeClaim, Pod},
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
 };
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     identity::{claim_name, pod_name},
-    view::{View, created},
+    view::{View, condition, created, phase, terminating},
 };
 use crate::{Action, Note, Outcome, Target, Verb, Wait};
 
@@ -61,9 +62,77 @@ pub(super) fn before_create(view: &View, ordinal: i64) -> Claims {
     claims
 }
 
+/// How long the name of a claim that went stays free while its pod is there.
+///
+/// Upstream's successor comes with the next sync, which the end of a claim does not cause (K4). Here it
+/// does, and `kubectl delete pvc` looks at the claim and then lists it, to wait for its end: up to 30 ms
+/// were seen between the two, and where it lists the successor it waits for the end of that, for ever.
+/// A second is long for kubectl, and short for a pod that waits.
+const FREE: SignedDuration = SignedDuration::from_secs(1);
+
 /// Makes claims of a pod that is there, but cannot start without them (K3, N8).
-pub(super) fn lost(view: &View, ordinal: i64) -> Vec<Action> {
-    missing(view, ordinal, false)
+///
+/// And when to look again at those whose names stay free until then.
+pub(super) fn lost(view: &View, ordinal: i64) -> (Vec<Action>, Option<Timestamp>) {
+    let mut next: Option<Timestamp> = None;
+    let due = |action: &Action| {
+        let Verb::Create(claim) = &action.verb else { return true };
+        let until = until(view, claim.meta().name.as_deref().unwrap_or_default());
+        next = [next, until].into_iter().flatten().min();
+        until.is_none()
+    };
+    (missing(view, ordinal, false).into_iter().filter(due).collect(), next)
+}
+
+/// Until when the name of this claim stays free; `None` when it may be made now.
+fn until(view: &View, claim: &str) -> Option<Timestamp> {
+    let since = *view.gone.get(claim)?;
+    let until = since.checked_add(FREE).ok()?;
+    // A clock that has been set back since then says nothing.
+    (since <= view.now && view.now < until).then_some(until)
+}
+
+/// The claim that this pod waits for and that waits for this pod, so that neither ever goes on: it was
+/// deleted after the pod had got its node and before the node had its volumes.
+///
+/// No node starts a pod with a claim that is being deleted, and a claim is protected by every pod that
+/// has a node (K3). Departs from upstream, where a person has to delete the pod. One without a node
+/// does not hold its claim, one whose volumes are there starts, and one that ever ran keeps its data.
+pub(super) fn stranded(view: &View, ordinal: i64, pod: &Pod) -> Option<String> {
+    let placed = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
+    let mounted =
+        condition(pod, "PodReadyToStartContainers").is_some_and(|one| one.status == "True");
+    if placed.unwrap_or_default().is_empty()
+        || phase(pod) != "Pending"
+        || terminating(pod)
+        || mounted
+        || has_run(pod)
+    {
+        return None;
+    }
+    let volumes = || pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    let mut going = existing(view, ordinal)
+        .filter(|(_, claim)| claim.metadata.deletion_timestamp.is_some())
+        .filter(|(name, _)| {
+            let used = |used: &str| used == name;
+            volumes().any(|volume| {
+                volume.persistent_volume_claim.as_ref().is_some_and(|one| used(&one.claim_name))
+            })
+        });
+    going.next().map(|(name, _)| name)
+}
+
+/// A container of it has been started, whatever became of it.
+fn has_run(pod: &Pod) -> bool {
+    let Some(status) = &pod.status else { return false };
+    let lists = [&status.init_container_statuses, &status.container_statuses];
+    let began = |container: &ContainerStatus| {
+        let state = |state: &Option<api::k8s::api::core::v1::ContainerState>| {
+            state.as_ref().is_some_and(|s| s.running.is_some() || s.terminated.is_some())
+        };
+        container.restart_count > 0 || state(&container.state) || state(&container.last_state)
+    };
+    lists.into_iter().flatten().flatten().any(began)
 }
 
 /// Sets the owners of a pod's claims (K5 to K7).

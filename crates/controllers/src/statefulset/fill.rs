@@ -43,10 +43,13 @@ impl<'a> Turn<'a> {
             return Some(Wait::Gone(name));
         }
         if self.view.health(pod) == Health::Pending {
-            self.extend(claims::lost(self.view, ordinal));
+            self.remake(ordinal);
             self.extend(claims::owners(self.view, ordinal, pod, false));
         }
         if terminating(pod) {
+            return Some(Wait::Gone(name));
+        }
+        if self.free(ordinal, pod) {
             return Some(Wait::Gone(name));
         }
         match self.view.health(pod) {
@@ -131,9 +134,30 @@ impl<'a> Turn<'a> {
         }
         if self.view.health(pod) != Health::Finished {
             self.repair(ordinal, pod);
+            self.free(ordinal, pod);
         } else if !terminating(pod) {
             self.delete(ordinal, pod, "it has ended");
         }
+    }
+
+    /// Makes the claims again that a pod has lost.
+    fn remake(&mut self, ordinal: i64) {
+        let (actions, next) = claims::lost(self.view, ordinal);
+        self.extend(actions);
+        self.remakes = [self.remakes, next].into_iter().flatten().min();
+    }
+
+    /// Deletes a pod that waits for its claim while its claim waits for it; false where none does.
+    fn free(&mut self, ordinal: i64, pod: &Pod) -> bool {
+        let Some(claim) = claims::stranded(self.view, ordinal, pod) else { return false };
+        self.delete(ordinal, pod, &format!("it cannot start: {claim} is being deleted"));
+        if let Some(Action { verb: Verb::Delete { resource_version, .. }, .. }) =
+            self.plan.actions.last_mut()
+        {
+            // Once its volumes are there it starts after all.
+            resource_version.clone_from(&pod.metadata.resource_version);
+        }
+        true
     }
 
     /// Which side of the rollout a pod that fills a hole is on (N6).
@@ -218,7 +242,7 @@ impl<'a> Turn<'a> {
         }
         let stored = identity::storage_matches(self.view, pod, ordinal);
         if !stored || self.view.health(pod) == Health::Pending {
-            self.extend(claims::lost(self.view, ordinal));
+            self.remake(ordinal);
         }
         if !stored {
             let mut changed = pod.clone();

@@ -6,6 +6,7 @@ use std::{
 };
 
 use api::k8s::api::core::v1::Pod;
+use jiff::Timestamp;
 
 use super::{
     adopt, claims,
@@ -68,6 +69,8 @@ pub(super) struct Turn<'a> {
     unnamed: bool,
     /// Pods of the current revision deleted for their update.
     pub(super) replaced: i32,
+    /// When the next claim of a pending pod may be made again.
+    pub(super) remakes: Option<Timestamp>,
 }
 
 impl<'a> Turn<'a> {
@@ -100,6 +103,7 @@ impl<'a> Turn<'a> {
             deleted: BTreeSet::new(),
             unnamed,
             replaced: 0,
+            remakes: None,
         }
     }
 
@@ -147,11 +151,12 @@ impl<'a> Turn<'a> {
                 self.push(action);
             }
         }
-        let settles = status::look_again(view, &pods);
-        self.plan.look_again = match clock {
-            Clock::Runs { until, .. } => Some(settles.map_or(until, |at| at.min(until))),
-            _ => settles,
+        let late = match clock {
+            Clock::Runs { until, .. } => Some(until),
+            _ => None,
         };
+        let settles = status::look_again(view, &pods);
+        self.plan.look_again = [late, settles, self.remakes].into_iter().flatten().min();
         self.plan.actions.sort_by_key(|action| action.group);
         self.plan
     }

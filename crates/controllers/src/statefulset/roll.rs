@@ -6,7 +6,7 @@ use std::ops::ControlFlow::{self, Break, Continue};
 use api::k8s::api::core::v1::Pod;
 
 use super::{
-    identity,
+    claims, identity,
     plan::{BATCH_MAX, Turn},
     policy,
     view::{Health, broken, revision_of, terminating},
@@ -59,7 +59,8 @@ impl Turn<'_> {
                 let healthy = self.view.health(pod) == Health::Available;
                 let mut lower = condemned.range(..ordinal);
                 let alone = lower.all(|(_, other)| !self.view.unavailable(other));
-                if !healthy && !alone && !broken(pod) {
+                let stuck = broken(pod) || claims::stranded(self.view, *ordinal, pod).is_some();
+                if !healthy && !alone && !stuck {
                     first.get_or_insert(Wait::Healthy(name));
                     break;
                 }

@@ -26,6 +26,9 @@ pub struct View {
     pub pods: Vec<Arc<Pod>>,
     /// Claims of its namespace, by name; at least all that are named like its claims.
     pub claims: BTreeMap<String, Arc<PersistentVolumeClaim>>,
+    /// Those of its claims that went away a moment ago, and when that was first seen: whoever waits for
+    /// the end of one is to see it before its successor.
+    pub gone: BTreeMap<String, Timestamp>,
     /// Revisions of its namespace: its own, ownerless ones that match its selector, and all named
     /// `<set>-…`.
     pub revisions: Vec<Arc<ControllerRevision>>,

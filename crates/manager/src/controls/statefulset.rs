@@ -11,7 +11,7 @@ use controllers::{
     Action, Plan, Verb,
     statefulset::{self, Options, Refused, Rules, View},
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
     api::{
         apps::v1::{ControllerRevision, StatefulSet},
@@ -31,6 +31,9 @@ const NAMES: &str = "names";
 /// Index of revisions: the namespace of those without a controller.
 const OWNERLESS: &str = "ownerless";
 
+/// For how long the end of a claim is told to the planner, which minds it for a second.
+const REMEMBERED: SignedDuration = SignedDuration::from_secs(10);
+
 pub(super) struct Sets {
     options: Options,
     plan: fn(&View) -> Plan,
@@ -40,6 +43,9 @@ pub(super) struct Sets {
     sets: OnceLock<Cache<StatefulSet>>,
     /// What was last refused to each set, and since when, once that was looked at.
     refused: Mutex<BTreeMap<Key, (String, Option<Timestamp>)>>,
+    /// Claims named like a set's that have gone, and since when, once that was looked at; until they
+    /// are back, the set has seen it for [`REMEMBERED`], or is gone.
+    gone: Mutex<BTreeMap<Key, Option<Timestamp>>>,
 }
 
 impl Sets {
@@ -50,8 +56,8 @@ impl Sets {
         quotas: bool,
         budgets: Budgets,
     ) -> Self {
-        let (sets, refused) = (OnceLock::new(), Mutex::default());
-        Self { options, plan, quotas, budgets, sets, refused }
+        let (sets, refused, gone) = (OnceLock::new(), Mutex::default(), Mutex::default());
+        Self { options, plan, quotas, budgets, sets, refused, gone }
     }
 
     /// The sets that lack pods, where a quota goes or leaves more room than before.
@@ -91,6 +97,59 @@ impl Sets {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         let (error, since) = refused.get_mut(key)?;
         Some(Refused { error: error.clone(), since: *since.get_or_insert(now) })
+    }
+
+    /// A claim has come, gone or changed: which sets that concerns.
+    fn claim_concerns(
+        &self,
+        old: Option<&Arc<PersistentVolumeClaim>>,
+        new: Option<&Arc<PersistentVolumeClaim>>,
+    ) -> Vec<Key> {
+        let Some(claim) = new.or(old) else { return Vec::new() };
+        let concerned = self.named_in(&claim.metadata);
+        let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = Key::of(&claim.metadata);
+        if new.is_some() {
+            gone.remove(&key);
+        } else if !concerned.is_empty() {
+            gone.insert(key, None);
+        }
+        concerned
+    }
+
+    /// Those of these claims that are gone, by name, with when that was first seen.
+    fn gone(&self, space: &str, like: &[String], now: Timestamp) -> BTreeMap<String, Timestamp> {
+        let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = |key: &Key| {
+            key.namespace == space
+                && like.iter().any(|like| {
+                    let ordinal = key.name.strip_prefix(like.as_str());
+                    ordinal.is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()))
+                })
+        };
+        let mut seen = BTreeMap::new();
+        gone.retain(|key, since| {
+            if !own(key) {
+                return true;
+            }
+            let since = *since.get_or_insert(now);
+            let fresh = now.duration_since(since) < REMEMBERED;
+            if fresh {
+                seen.insert(key.name.clone(), since);
+            }
+            fresh
+        });
+        seen
+    }
+
+    /// What went under the name of a set that is gone itself.
+    fn forget(&self, set: &Key) {
+        let stem = format!("-{}", set.name);
+        let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        gone.retain(|key, _| {
+            let named = key.name.rsplit_once('-').is_some_and(|(name, _)| name.ends_with(&stem));
+            key.namespace != set.namespace || !named
+        });
     }
 
     fn pod_concerns(&self, pod: &Pod) -> Vec<Key> {
@@ -157,7 +216,7 @@ impl Controller for Sets {
         let me = Arc::clone(self);
         wakes.on::<Pod>(move |pod| me.pod_concerns(pod));
         let me = Arc::clone(self);
-        wakes.on::<PersistentVolumeClaim>(move |claim| me.named_in(&claim.metadata));
+        wakes.on_change::<PersistentVolumeClaim>(move |old, new| me.claim_concerns(old, new));
         let me = Arc::clone(self);
         wakes.on::<ControllerRevision>(move |revision| me.revision_concerns(revision));
         if self.quotas {
@@ -172,6 +231,7 @@ impl Controller for Sets {
         let Some(set) = caches.of::<StatefulSet>().get(&key.namespace, &key.name) else {
             self.refused.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
             self.budgets.set(key, None);
+            self.forget(key);
             let set = key.name.clone();
             return (!policies.is_empty()).then_some(Sight::Policies { set, policies, now });
         };
@@ -186,17 +246,20 @@ impl Controller for Sets {
         let named = revisions.named_like(space, &prefix).into_iter().chain(adoptable);
         let revisions =
             together(revisions.owned_by(uid), named.collect(), |revision| &revision.metadata);
+        let like: Vec<String> =
+            templates(&set).map(|template| format!("{template}-{prefix}")).collect();
         let mut claims = BTreeMap::new();
-        for template in templates(&set) {
-            let like = format!("{template}-{prefix}");
-            for claim in caches.of::<PersistentVolumeClaim>().named_like(space, &like) {
+        for like in &like {
+            for claim in caches.of::<PersistentVolumeClaim>().named_like(space, like) {
                 claims.insert(name(&claim.metadata).to_owned(), claim);
             }
         }
+        let gone = self.gone(space, &like, now);
         let refused = self.refused(key, now);
         let rules = Rules::of(&set, &policies);
         let options = self.options;
-        let view = View { set, pods, claims, revisions, policies, rules, refused, now, options };
+        let view =
+            View { set, pods, claims, gone, revisions, policies, rules, refused, now, options };
         self.budgets.set(key, budget(&view));
         Some(Sight::Set(Box::new(view)))
     }

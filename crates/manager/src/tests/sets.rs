@@ -152,7 +152,7 @@ async fn k4_k9_fix_a_claim_that_goes_wakes_its_set() {
     handle.stop().await;
 }
 
-/// K3: a claim that is lost under a pod that waits for it.
+/// K3: a claim that is lost under a pod that waits for it, once its end could be seen.
 #[tokio::test(start_paused = true)]
 async fn k3_k4_fix_a_lost_claim_comes_back() {
     let fake = Fake::default();
@@ -161,7 +161,13 @@ async fn k3_k4_fix_a_lost_claim_comes_back() {
     fake.put(SETS, set(with_claims));
     until("the pod", || has(&fake, "web-0")).await;
     edit(&fake, "pods", "web-0", |pod| pod["status"] = json!({"phase": "Pending"}));
+    tokio::time::sleep(Duration::from_secs(60)).await;
     fake.remove(CLAIMS, "default", "data-web-0");
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    // Whatever else wakes the set meanwhile.
+    edit(&fake, "pods", "web-0", |pod| pod["status"]["message"] = json!("no such claim"));
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert!(fake.get(CLAIMS, "default", "data-web-0").is_none(), "its end is to be seen");
     at_once("the claim", || fake.get(CLAIMS, "default", "data-web-0").is_some()).await;
     handle.stop().await;
 }

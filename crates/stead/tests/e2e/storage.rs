@@ -314,6 +314,24 @@ fn s17_17_other_owners_are_respected() {
 }
 
 #[test]
+fn s17_18_a_claim_lost_while_its_pod_is_pending_is_made_again() {
+    let _turn = Turn::take();
+    let cluster = start("pending");
+    done(&cluster, "kubectl cordon $(kubectl get nodes -o name)");
+    apply(&cluster, &set(1, ""));
+    eventually(&cluster, "kubectl get pvc data-web-0", "Pending");
+    eventually(&cluster, "kubectl get pod web-0", "Pending");
+    let uid = "kubectl get pvc data-web-0 -o jsonpath='{.metadata.uid}'";
+    let first = done(&cluster, uid);
+    // It waits for the end of the claim; that of its successor would never come.
+    done(&cluster, "kubectl delete pvc data-web-0 --timeout=60s");
+    eventually(&cluster, "kubectl get pvc data-web-0", "Pending");
+    assert_ne!(done(&cluster, uid), first);
+    done(&cluster, "kubectl uncordon $(kubectl get nodes -o name)");
+    eventually(&cluster, READY, "1 ready");
+}
+
+#[test]
 fn a_quota_stops_a_set_half_way_and_lets_it_go_on() {
     let _turn = Turn::take();
     let cluster = start("quota");

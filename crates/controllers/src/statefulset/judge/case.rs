@@ -21,6 +21,8 @@ pub(super) struct Seen<'a> {
     pub(super) going: bool,
     pub(super) ended: bool,
     pub(super) available: bool,
+    /// It never starts: its node waits for a claim that waits for it.
+    pub(super) stranded: bool,
 }
 
 /// A view and its plan, laid out for questions.
@@ -105,10 +107,10 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Pods that are deleted although they are wanted and have not ended.
+    /// Pods that are deleted although they are wanted, have not ended and may yet start.
     pub(super) fn rolled(&self) -> impl Iterator<Item = (i64, Seen<'a>)> + '_ {
         self.deleted.iter().filter_map(|(ordinal, _)| {
-            let seen = self.replicas.get(ordinal).filter(|seen| !seen.ended)?;
+            let seen = self.replicas.get(ordinal).filter(|seen| !seen.ended && !seen.stranded)?;
             Some((*ordinal, *seen))
         })
     }
@@ -187,7 +189,44 @@ fn look<'a>(view: &View, pod: &'a Pod) -> Seen<'a> {
         going: pod.metadata.deletion_timestamp.is_some(),
         ended: matches!(phase, "Failed" | "Succeeded"),
         available: phase == "Running" && long,
+        stranded: phase == "Pending" && stranded(view, pod),
     }
+}
+
+/// It has a node, no container of it ever ran and none may, for one of its claims is being deleted.
+fn stranded(view: &View, pod: &Pod) -> bool {
+    let Some(spec) = &pod.spec else { return false };
+    let status = pod.status.clone().unwrap_or_default();
+    let mut conditions = status.conditions.iter().flatten();
+    let mounts = conditions.any(|c| c.type_ == "PodReadyToStartContainers" && c.status == "True");
+    let mut containers =
+        status.container_statuses.iter().chain(&status.init_container_statuses).flatten();
+    let untouched = containers.all(|one| {
+        let only_waits =
+            one.state.as_ref().is_none_or(|s| s.running.is_none() && s.terminated.is_none());
+        let never =
+            one.last_state.as_ref().is_none_or(|s| s.terminated.is_none() && s.running.is_none());
+        only_waits && never && one.restart_count == 0
+    });
+    let own = |claim: &str| {
+        let set = view.set.spec.iter();
+        let mut templates = set.flat_map(|s| s.volume_claim_templates.iter().flatten());
+        templates.any(|template| {
+            let (template, pod) = (&template.metadata.name, &pod.metadata.name);
+            let (template, pod) = (template.as_deref(), pod.as_deref());
+            format!("{}-{}", template.unwrap_or_default(), pod.unwrap_or_default()) == claim
+        })
+    };
+    let mut claims =
+        spec.volumes.iter().flatten().filter_map(|volume| {
+            Some(volume.persistent_volume_claim.as_ref()?.claim_name.as_str())
+        });
+    let goes = |claim: &str| {
+        let claim = view.claims.get(claim);
+        claim.is_some_and(|claim| claim.metadata.deletion_timestamp.is_some())
+    };
+    let placed = spec.node_name.as_ref().is_some_and(|node| !node.is_empty());
+    placed && !mounts && untouched && claims.any(|claim| own(claim) && goes(claim))
 }
 
 pub(super) fn ordinal(set: &StatefulSet, pod: Option<&str>) -> Option<i64> {

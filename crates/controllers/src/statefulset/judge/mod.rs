@@ -115,10 +115,10 @@ impl Case<'_> {
         let below = |ordinal: i64| self.wanted.iter().take_while(move |lower| **lower < ordinal);
         let down = |ordinal: i64| below(ordinal).filter(|lower| !self.up(**lower)).count();
         let due = |ordinal: i64| down(ordinal) < pace.unwrap_or(1) || self.together();
-        // Taking away one that has ended is the first half of making it anew.
+        // Taking away one that has ended, or never starts, is the first half of making it anew.
         let mut ended = self.deleted.iter().map(|(ordinal, _)| *ordinal).filter(|ordinal| {
             let seen = self.replicas.get(ordinal);
-            seen.is_some_and(|seen| seen.ended) && !self.hopeless(*ordinal)
+            seen.is_some_and(|seen| seen.ended || seen.stranded) && !self.hopeless(*ordinal)
         });
         self.created.iter().all(|(ordinal, _)| due(*ordinal)) && (!self.ordered || ended.all(due))
     }
@@ -329,7 +329,9 @@ impl Case<'_> {
                 let ordinal = ordinal(self.set, Some(name)).unwrap_or(-1);
                 let known = self.replicas.get(&ordinal).or_else(|| self.surplus.get(&ordinal));
                 let born = self.created.iter().any(|(created, _)| *created == ordinal);
-                full || born || known.is_some_and(|pod| !pod.ended && !pod.going && !pod.available)
+                let comes =
+                    |pod: &Seen<'_>| !pod.ended && !pod.stranded && !pod.going && !pod.available;
+                full || born || known.is_some_and(comes)
             }
             Wait::Gone(name) => {
                 let named = |pod: &&Arc<Pod>| pod.metadata.name.as_ref() == Some(name);

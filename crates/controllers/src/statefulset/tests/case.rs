@@ -276,6 +276,21 @@ pub(super) fn pod(ordinal: i64, state: &str, tag: &str) -> Pod {
                 pod[status] = json!({"phase": "Pending", "conditions": [
                 {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]})
             }
+            // With a node, which has not begun with it.
+            "placed" => {
+                pod[status] = json!({"phase": "Pending"});
+                pod["spec"]["nodeName"] = json!("one");
+            }
+            // Its volumes are there.
+            "mounted" => {
+                pod[status]["conditions"] =
+                    json!([{"type": "PodReadyToStartContainers", "status": "True"}])
+            }
+            // An init container of it has run.
+            "begun" => {
+                pod[status]["initContainerStatuses"] = json!([{"name": "setup", "image": "", "imageID": "",
+                    "ready": false, "restartCount": 0, "state": {"terminated": {"exitCode": 1}}}])
+            }
             "failed" => pod[status] = json!({"phase": "Failed"}),
             "done" => pod[status] = json!({"phase": "Succeeded"}),
             "term" => pod[meta]["deletionTimestamp"] = json!("2026-01-01T00:59:00Z"),
@@ -329,6 +344,24 @@ pub(super) fn claim(ordinal: i64, state: &str) -> PersistentVolumeClaim {
     serde_json::from_value(json!({"metadata": meta, "spec": {}})).unwrap()
 }
 
+/// Claims by name, and those that are gone, with since when: `0:plain 1:gone=3`, gone for 300 ms.
+fn claims(
+    words: &str,
+) -> (BTreeMap<String, Arc<PersistentVolumeClaim>>, BTreeMap<String, Timestamp>) {
+    let (mut there, mut gone) = (BTreeMap::new(), BTreeMap::new());
+    for word in words.split_whitespace() {
+        let (ordinal, state) = word.split_once(':').unwrap();
+        if let Some(tenths) = state.strip_prefix("gone=") {
+            let ago = jiff::SignedDuration::from_millis(100 * tenths.parse::<i64>().unwrap());
+            gone.insert(format!("data-web-{ordinal}"), NOW.parse::<Timestamp>().unwrap() - ago);
+        } else {
+            let claim = claim(ordinal.parse().unwrap(), state);
+            there.insert(claim.metadata.name.clone().unwrap(), Arc::new(claim));
+        }
+    }
+    (there, gone)
+}
+
 /// What a row says before its `=>`.
 pub(super) fn view(case: &str) -> View {
     let mut parts = case.split('|');
@@ -380,16 +413,13 @@ pub(super) fn view(case: &str) -> View {
         let (state, tag) = rest.split_once('@').unwrap();
         Arc::new(pod(ordinal.parse().unwrap(), state, tag))
     });
-    let claims = parts.next().unwrap_or_default().split_whitespace().map(|word| {
-        let (ordinal, state) = word.split_once(':').unwrap();
-        let claim = claim(ordinal.parse().unwrap(), state);
-        (claim.metadata.name.clone().unwrap(), Arc::new(claim))
-    });
+    let (claims, gone) = claims(parts.next().unwrap_or_default());
     let wishes: Vec<&str> = parts.next().unwrap_or_default().split_whitespace().collect();
     let mut view = View {
         set: Arc::new(set),
         pods: pods.collect(),
-        claims: claims.collect(),
+        claims,
+        gone,
         revisions: revisions.filter(|_| !words.contains(&"unrevised")).collect(),
         policies: super::policy::policies(&wishes),
         rules: None,

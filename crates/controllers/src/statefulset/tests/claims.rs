@@ -69,8 +69,55 @@ fn l3_k3_a_pending_pod_gets_back_what_was_lost() {
         1@a data | 0:pending-term@a |         => create data-web-0; until 0 is gone
         1@a data | 0:ok@a |                   => nothing
         1@a data | 0:unready@a |              => until 0 is healthy
+        // Its name stays free for a second, so that whoever waits for its end sees that.
+        1@a data | 0:pending@a | 0:gone=0           => until 0 is healthy; look again in 1s
+        1@a data parallel | 0:pending@a | 0:gone=9  => until 0 is healthy; look again in 0s
+        1@a data | 0:pending@a | 0:gone=10          => create data-web-0; until 0 is healthy
+        // Who makes a pod makes its claim with it.
+        1@a data | | 0:gone=0                       => create data-web-0; create 0@a; until 0 is healthy
         ",
     );
+}
+
+#[test]
+fn k3_fix_a_pod_and_its_claim_do_not_wait_for_each_other() {
+    check(
+        "
+        1@a data | 0:placed@a | 0:going          => delete 0; until 0 is gone
+        1@a data parallel | 0:placed@a | 0:going => delete 0; until 0 is gone
+        2@a data | 0:ok@a 1:placed@a | 0:plain 1:going => delete 1; until 1 is gone
+        3@a data parallel | 0:placed@a 1:ok@a 2:placed@a | 0:going 1:going 2:going => delete 0; delete 2; until 2 is gone
+        1@a data | 0:placed-term@a | 0:going     => until 0 is gone
+        // Its data is lost by nobody but who deleted the claim: what may start, or has, stays.
+        1@a data | 0:placed@a | 0:plain          => until 0 is healthy
+        1@a data | 0:placed-mounted@a | 0:going  => until 0 is healthy
+        1@a data | 0:placed-begun@a | 0:going    => until 0 is healthy
+        1@a data | 0:unready@a | 0:going         => until 0 is healthy
+        1@a data | 0:ok@a | 0:going              => nothing
+        // Without a node it does not hold its claim.
+        1@a data | 0:pending@a | 0:going         => until 0 is healthy
+        // A claim that is not the set's, or not this pod's, is another's business.
+        1@a | 0:placed@a | 0:going               => until 0 is healthy
+        2@a data | 0:placed@a | 0:plain 1:going  => until 0 is healthy
+        // In order, and two that are not wanted do not hold each other.
+        2@a data | 0:unready@a 1:placed@a | 0:plain 1:going => until 0 is healthy
+        0@a data | 0:placed@a 1:placed@a | 0:going 1:going  => delete 1; until 1 is gone
+        // A rollout that is paused, or kept back, does not keep it.
+        1@b from=a data partition=1 | 0:placed@a | 0:going  => delete 0; until 0 is gone
+        1@b from=a data ondelete | 0:placed@a | 0:going     => delete 0; until 0 is gone
+        1@b from=a data | 0:placed@a | 0:going | paused     => delete 0; until 0 is gone
+        ",
+    );
+    let plan = reconcile(&view("1@a data | 0:placed@a | 0:going"));
+    let versions: Vec<_> = plan
+        .actions
+        .iter()
+        .filter_map(|action| match &action.verb {
+            Verb::Delete { resource_version, .. } => Some(resource_version.as_deref()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(versions, [Some("1")], "what has changed meanwhile is decided anew");
 }
 
 #[test]

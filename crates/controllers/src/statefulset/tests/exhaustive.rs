@@ -110,7 +110,8 @@ fn promises_hold_for_every_small_view_with_claims() {
             words.iter().map(claim).collect()
         })
         .collect();
-    let pods: Vec<_> = (0..2).map(|ordinal| states(ordinal, STATES, &["a", "b"])).collect();
+    let known: Vec<&str> = STATES.iter().copied().chain(["placed"]).collect();
+    let pods: Vec<_> = (0..2).map(|ordinal| states(ordinal, &known, &["a", "b"])).collect();
     let cases = every(&[
         &["0@b", "1@b", "2@b"],
         &["from=a data"],
@@ -134,7 +135,7 @@ fn promises_hold_for_every_small_view_with_claims() {
         }
         judged
     });
-    assert_eq!(judged, 3 * 2 * 4 * 100 * 17 * 17);
+    assert_eq!(judged, 3 * 2 * 4 * 100 * 19 * 19);
 }
 
 /// A plan never waits for what cannot happen: from a sample of all small views, once pods that are

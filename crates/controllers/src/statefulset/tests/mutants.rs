@@ -261,6 +261,24 @@ fn mutants_of_storage_are_caught() {
         }),
         Promise::ClaimsFirst,
     );
+    let begins_anew = |pod: &mut Pod| {
+        let status = pod.status.as_mut().unwrap();
+        (status.init_container_statuses, status.conditions) = (None, None);
+    };
+    for state in ["placed-begun", "placed-mounted"] {
+        caught(
+            "replaces what has begun, for its claim goes",
+            &format!("1@a data | 0:{state}@a | 0:going"),
+            pods_seem(begins_anew),
+            Promise::Partition,
+        );
+    }
+    caught(
+        "waits for a pod that waits for its claim",
+        "1@a data | 0:placed@a | 0:going",
+        pods_seem(|pod| pod.spec.as_mut().unwrap().node_name = None),
+        Promise::PossibleWaits,
+    );
     caught(
         "uses a claim that goes",
         "1@a data | | 0:going",
