@@ -35,7 +35,7 @@ use report::Report;
 /// Pods that are created at once.
 const BURST: usize = 20;
 
-/// Replicas of each of 1 000 sets.
+/// Replicas of each of many sets.
 const MANY_REPLICAS: u32 = 10;
 
 /// Measures an optimised build of stead.
@@ -56,6 +56,9 @@ struct Flags {
     /// Times that a set of 1 000 comes up on nodes without machines, and one of 100 in order.
     #[arg(long, default_value_t = 3)]
     scale: usize,
+    /// Sets of ten that come up together on nodes without machines.
+    #[arg(long, default_value_t = 1000)]
+    many: u32,
     /// Only the rows of sets on nodes without machines.
     #[arg(long)]
     scale_only: bool,
@@ -146,26 +149,38 @@ async fn finish(flags: &Flags, cluster: Cluster, measured: Result<()>) -> Result
 async fn at_scale(flags: &Flags, cluster: &Cluster, report: &mut Report) -> Result<()> {
     let (client, rest) = (&cluster.client, std::time::Duration::from_secs(2));
     let _fleet = fleet::Fleet::open(client).await?;
-    let (mut ordered, mut parallel) = (Vec::new(), Vec::new());
+    let (mut ordered, mut parallel) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
     for number in 0..flags.scale {
         eprintln!("round {} of {} at scale", number + 1, flags.scale);
-        let name = format!("ordered-{number}");
-        ordered.push(scale::round(client, &name, 1, 100, "OrderedReady").await?);
-        let name = format!("parallel-{number}");
-        parallel.push(scale::round(client, &name, 1, 1000, "Parallel").await?);
+        let rounds = [("OrderedReady", 100, &mut ordered), ("Parallel", 1000, &mut parallel)];
+        for (policy, replicas, [times, used]) in rounds {
+            let before = usage::cpu_ms(cluster.pid())?;
+            let name = format!("{}-{number}", policy.to_lowercase());
+            times.push(scale::round(client, &name, 1, replicas, policy).await?);
+            used.push((usage::cpu_ms(cluster.pid())? - before) / f64::from(replicas));
+        }
     }
+    let of_server = "the same, CPU time of the server per replica";
+    let ([ordered, ordered_cpu], [parallel, parallel_cpu]) = (ordered, parallel);
     report.add("fake nodes: OrderedReady 100, per replica", "ms", Some(5.0), ordered);
+    report.add(of_server, "ms", None, ordered_cpu);
     report.add("fake nodes: Parallel 1 000, per replica", "ms", Some(1.0), parallel);
-    eprintln!("1 000 sets of {MANY_REPLICAS}");
+    report.add(of_server, "ms", None, parallel_cpu);
+    if flags.many == 0 {
+        return Ok(());
+    }
+    eprintln!("{} sets of {MANY_REPLICAS}", flags.many);
     let before = usage::idle(cluster.pid(), rest).await?.rss_mb;
-    let (sets, used) = (1000, usage::cpu_ms(cluster.pid())?);
+    let used = usage::cpu_ms(cluster.pid())?;
+    let sets = usize::try_from(flags.many)?;
     let many = scale::round(client, "many", sets, MANY_REPLICAS, "Parallel").await?;
-    let pods = f64::from(MANY_REPLICAS) * 1000.0;
+    let pods = f64::from(MANY_REPLICAS) * f64::from(flags.many);
     let used = (usage::cpu_ms(cluster.pid())? - used) / pods;
     let after = usage::idle(cluster.pid(), rest).await?.rss_mb;
-    report.add("fake nodes: 1 000 sets of 10, per replica", "ms", None, vec![many]);
-    report.add("the same, CPU time of the server per replica", "ms", None, vec![used]);
-    report.add("RSS before these 10 000 pods", "MB", None, vec![before]);
+    let title = format!("fake nodes: {} sets of {MANY_REPLICAS}, per replica", flags.many);
+    report.add(&title, "ms", None, vec![many]);
+    report.add(of_server, "ms", None, vec![used]);
+    report.add(&format!("RSS before these {pods} pods"), "MB", None, vec![before]);
     report.add("RSS after them", "MB", None, vec![after]);
     report.add("RSS per stored pod", "KB", None, vec![(after - before) * 1000.0 / pods]);
     Ok(())

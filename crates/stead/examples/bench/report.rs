@@ -13,7 +13,7 @@ pub(crate) struct Report {
 
 #[derive(Debug)]
 struct Row {
-    name: &'static str,
+    name: String,
     unit: &'static str,
     /// What the median, or the 99th percentile where `tail`, must not exceed.
     limit: Option<f64>,
@@ -49,23 +49,23 @@ impl Report {
     /// A figure whose median must keep the limit.
     pub(crate) fn add(
         &mut self,
-        name: &'static str,
+        name: &str,
         unit: &'static str,
         limit: Option<f64>,
         samples: Vec<f64>,
     ) {
-        self.rows.push(Row { name, unit, limit, tail: false, samples });
+        self.rows.push(Row { name: name.to_owned(), unit, limit, tail: false, samples });
     }
 
     /// A figure whose 99th percentile must keep the limit.
     pub(crate) fn add_tail(
         &mut self,
-        name: &'static str,
+        name: &str,
         unit: &'static str,
         limit: Option<f64>,
         samples: Vec<f64>,
     ) {
-        self.rows.push(Row { name, unit, limit, tail: true, samples });
+        self.rows.push(Row { name: name.to_owned(), unit, limit, tail: true, samples });
     }
 
     /// How many limits are missed.
