@@ -87,7 +87,7 @@ const CREATE: Case<'static> = Case { operation: Operation::Create, subresource: 
 #[track_caller]
 fn check(case: Case<'_>, kind: (&str, &str), object: Value, look: &str, expected: Expect) {
     let resource = resource::by_kind(kind.0, kind.1).unwrap();
-    let decode = |value: Value| resource.decode(value).unwrap();
+    let decode = |value: Value| resource.decode(&value).unwrap();
     let mut new = decode(object);
     let old = case.old.map(decode);
     let name = new.meta().name.clone().unwrap_or_default();

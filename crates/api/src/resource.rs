@@ -211,7 +211,7 @@ pub trait Resource: fmt::Debug + Send + Sync {
     /// # Errors
     ///
     /// serde's, when a field has the wrong type.
-    fn decode(&self, value: Value) -> Result<Box<dyn Object>, serde_json::Error>;
+    fn decode(&self, value: &Value) -> Result<Box<dyn Object>, serde_json::Error>;
     /// Fills in what upstream fills in.
     fn apply_defaults(&self, object: &mut dyn Object);
     /// Drops and sets what clients may not.
@@ -305,8 +305,8 @@ impl<T: Typed> Resource for Kind<T> {
         TypeId::of::<T>()
     }
 
-    fn decode(&self, value: Value) -> Result<Box<dyn Object>, serde_json::Error> {
-        Ok(Box::new(serde_json::from_value::<T>(value)?))
+    fn decode(&self, value: &Value) -> Result<Box<dyn Object>, serde_json::Error> {
+        Ok(Box::new(<T as serde::Deserialize>::deserialize(value)?))
     }
 
     fn apply_defaults(&self, object: &mut dyn Object) {

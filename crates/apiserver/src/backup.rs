@@ -296,7 +296,8 @@ fn check_object(head: &Head, row: &Row) -> Result<(), ApiError> {
     if kind.key(&head.metadata.namespace, &head.metadata.name) != *row.key {
         return Err(wrong(&row.key, "the object has another name"));
     }
-    codec::decode(kind, &row.value).map_err(|error| wrong(&row.key, error))?;
+    let value = codec::shown_value(kind, &row.value).map_err(|error| wrong(&row.key, error))?;
+    kind.decode(&value).map_err(|error| wrong(&row.key, error))?;
     Ok(())
 }
 

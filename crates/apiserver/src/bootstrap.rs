@@ -126,7 +126,7 @@ impl ApiServer {
         resource.apply_defaults(&mut *object);
         resource.prepare(&mut *object, None, Part::Main);
         let mut ops = self.allocate(None, &mut *object)?;
-        let value = stamp(resource, &*object)?;
+        let value = stamp(resource, &*object, None)?;
         ops.push(put(resource, key, Expect::Absent, &*object, value));
         Ok(ops)
     }
@@ -141,7 +141,7 @@ impl ApiServer {
         let stored = Stored::read(resource, row)?;
         *object.meta_mut() = stored.object.meta().clone();
         resource.apply_defaults(&mut *object);
-        let value = stamp(resource, &*object)?;
+        let value = stamp(resource, &*object, stored.managed)?;
         if codec::unchanged(&stored.row, &value) {
             return Ok(Vec::new());
         }

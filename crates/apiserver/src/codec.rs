@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, ser::Formatter, value::RawValue};
 use store::{Row, Stamp};
 
+const MANAGED: &str = "managedFields";
+
 /// The bytes of an object as this kind shows them: the stored ones, but for aliases.
 pub(crate) fn shown(resource: &'static dyn Resource, bytes: &Bytes) -> Result<Bytes, ApiError> {
     if resource.alias().is_none() {
@@ -36,20 +38,36 @@ pub(crate) fn shown_value(
     Ok(value)
 }
 
-/// The typed object behind stored bytes.
+/// The typed object behind stored bytes, without its managed fields.
 pub(crate) fn decode(
     resource: &'static dyn Resource,
     bytes: &[u8],
 ) -> Result<Box<dyn Object>, ApiError> {
-    resource.decode(shown_value(resource, bytes)?).map_err(ApiError::internal)
+    let mut value = shown_value(resource, bytes)?;
+    // Half of many an object, and nobody reads them typed.
+    take_managed(&mut value);
+    resource.decode(&value).map_err(ApiError::internal)
 }
 
-/// The canonical JSON of an object, with a hole where its version stands.
+fn take_managed(value: &mut Value) -> Option<Value> {
+    value.get_mut("metadata")?.as_object_mut()?.remove(MANAGED)
+}
+
+fn put_managed(value: &mut Value, managed: Option<Value>) {
+    let metadata = value.get_mut("metadata").and_then(Value::as_object_mut);
+    if let (Some(managed), Some(metadata)) = (managed, metadata) {
+        metadata.insert(MANAGED.to_owned(), managed);
+    }
+}
+
+/// The canonical JSON of an object that is given as a value, with a hole where its version stands.
+/// `managed` are its managed fields, unless it carries them itself.
 pub(crate) fn encode(
     resource: &'static dyn Resource,
-    object: &dyn Object,
+    mut value: Value,
+    managed: Option<Value>,
 ) -> Result<Stamp, ApiError> {
-    let mut value = object.to_value();
+    put_managed(&mut value, managed);
     let Value::Object(map) = &mut value else {
         return Err(ApiError::internal("an object is no JSON map"));
     };
@@ -243,19 +261,32 @@ pub(crate) fn stamp_of(bytes: &Bytes) -> Result<Stamp, ApiError> {
     Ok(Stamp { before: bytes.slice(..offset + start), after: bytes.slice(offset + end..) })
 }
 
-/// A row and the object in it.
+/// A row and the object in it, read once for all that a write looks at.
 #[derive(Debug)]
 pub(crate) struct Stored {
     /// The row.
     pub(crate) row: Arc<Row>,
-    /// What it holds.
+    /// What it holds, but for its managed fields.
     pub(crate) object: Box<dyn Object>,
+    /// The same as this kind shows it.
+    pub(crate) value: Value,
+    /// Its managed fields, which are often longer than all the rest.
+    pub(crate) managed: Option<Value>,
 }
 
 impl Stored {
     /// Reads the object of a row.
     pub(crate) fn read(resource: &'static dyn Resource, row: Arc<Row>) -> Result<Self, ApiError> {
-        let object = decode(resource, &row.value)?;
-        Ok(Self { row, object })
+        let mut value = shown_value(resource, &row.value)?;
+        let managed = take_managed(&mut value);
+        let object = resource.decode(&value).map_err(ApiError::internal)?;
+        Ok(Self { row, object, value, managed })
+    }
+
+    /// All of it as a value, managed fields included.
+    pub(crate) fn whole(&self) -> Value {
+        let mut value = self.value.clone();
+        put_managed(&mut value, self.managed.clone());
+        value
     }
 }

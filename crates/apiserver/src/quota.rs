@@ -119,20 +119,22 @@ impl ApiServer {
             for changed in quota::charge(&write, std::slice::from_ref(quota))? {
                 let name = quota.metadata.name.as_deref().unwrap_or_default();
                 let key = kind.key(draft.namespace, name);
-                let value = stamp(kind, &changed)?;
+                let value = stamp(kind, &changed, stored.managed.clone())?;
                 ops.push(put(kind, key, Expect::At(stored.row.revision), &changed, value));
             }
         }
         Ok(ops)
     }
 
-    /// Gives a quota that is made or changed the status that is true.
-    pub(crate) fn count(&self, draft: &Draft<'_>, new: &mut dyn Object) -> Result<(), ApiError> {
-        let Some(quota) = new.as_any_mut().downcast_mut::<ResourceQuota>() else { return Ok(()) };
+    /// Gives a quota that is made or changed the status that is true; says whether it did.
+    pub(crate) fn count(&self, draft: &Draft<'_>, new: &mut dyn Object) -> Result<bool, ApiError> {
+        let Some(quota) = new.as_any_mut().downcast_mut::<ResourceQuota>() else {
+            return Ok(false);
+        };
         let limits = quota.spec.as_ref().and_then(|spec| spec.hard.as_ref());
         let told = quota.status.as_ref().and_then(|status| status.hard.as_ref());
         if draft.old.is_some() && draft.part == Part::Main && limits == told {
-            return Ok(());
+            return Ok(false);
         }
         let mut objects = Vec::new();
         for kind in resource::all().iter().copied() {
@@ -149,6 +151,6 @@ impl ApiServer {
         }
         let status = quota::counted(quota, objects.iter().map(|(kind, object)| (*kind, &**object)));
         quota.status = Some(status);
-        Ok(())
+        Ok(true)
     }
 }

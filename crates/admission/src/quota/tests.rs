@@ -15,7 +15,7 @@ fn quota(hard: &Value, used: &Value, more: Value) -> ResourceQuota {
 }
 
 fn object(kind: (&str, &str), object: &Value) -> Box<dyn Object> {
-    resource::by_kind(kind.0, kind.1).unwrap().decode(object.clone()).unwrap()
+    resource::by_kind(kind.0, kind.1).unwrap().decode(object).unwrap()
 }
 
 /// What is said, or `used` afterwards; `-` when nothing changes.

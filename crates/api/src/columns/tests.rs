@@ -15,7 +15,7 @@ fn now() -> Timestamp {
 
 fn cells(group: &str, kind: &str, object: Value) -> Vec<Value> {
     let resource = resource::by_kind(group, kind).unwrap();
-    let object = resource.decode(object).unwrap();
+    let object = resource.decode(&object).unwrap();
     let row = resource.row(object.as_ref(), now());
     assert_eq!(row.len(), resource.columns().len(), "a cell for each column of {kind}");
     row

@@ -10,7 +10,7 @@ const REVISIONS: &str = include_str!("../../tests/fixtures/revisions.md");
 
 fn defaulted<T: crate::object::Typed>(value: Value) -> Value {
     let entry = resource::of::<T>();
-    let mut object = entry.decode(value).unwrap();
+    let mut object = entry.decode(&value).unwrap();
     entry.apply_defaults(object.as_mut());
     let once = object.to_value();
     entry.apply_defaults(object.as_mut());
@@ -258,7 +258,7 @@ fn other_rows() -> Vec<Row> {
 fn every_kind_keeps_its_defaults() {
     for (group, plural, sent, wanted) in core_rows().into_iter().chain(other_rows()) {
         let entry = resource::by_plural(group, plural).unwrap();
-        let mut object = entry.decode(sent).unwrap();
+        let mut object = entry.decode(&sent).unwrap();
         entry.apply_defaults(object.as_mut());
         let mut made = object.to_value();
         let fields = made.as_object_mut().unwrap();

@@ -123,7 +123,7 @@ pub fn apply(
 
 fn read_entries(kind: &Names, live: Option<&Value>, writer: &Writer<'_>) -> Entries {
     let stored = live.and_then(|live| live.get("metadata")?.get("managedFields"));
-    let mut entries = Entries::read_either(None, stored);
+    let mut entries = Entries::read_either(None, stored.cloned());
     if entries.is_empty() && live.is_some() {
         let all = compare::compare(facts::of_kind(kind), None, live, Scope::ALL).touched;
         let earlier = Writer { manager: "before-first-apply", subresource: "", now: writer.now };

@@ -67,18 +67,19 @@ impl Entry {
         out
     }
 
-    fn read(value: &Value) -> Option<Self> {
-        let text =
-            |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    fn read(value: Value) -> Option<Self> {
+        let Value::Object(mut map) = value else { return None };
+        let Some(Value::Object(fields)) = map.remove("fieldsV1") else { return None };
+        let mut text = |key: &str| match map.remove(key) {
+            Some(Value::String(text)) => text,
+            _ => String::new(),
+        };
         let operation = match text("operation").as_str() {
             "Apply" => Operation::Apply,
             "Update" => Operation::Update,
             _ => return None,
         };
-        let Some(Value::Object(fields)) = value.get("fieldsV1") else {
-            return None;
-        };
-        if text("fieldsType") != "FieldsV1" || !is_well_formed(fields) {
+        if text("fieldsType") != "FieldsV1" || !is_well_formed(&fields) {
             return None;
         }
         Some(Self {
@@ -87,7 +88,7 @@ impl Entry {
             version: text("apiVersion"),
             subresource: text("subresource"),
             time: text("time"),
-            fields: fields.clone(),
+            fields,
         })
     }
 
@@ -116,8 +117,8 @@ pub(super) struct Entries {
 
 impl Entries {
     /// What a request says, where it can be read; else what is stored. `[{}]` clears.
-    pub(super) fn read_either(said: Option<&Value>, stored: Option<&Value>) -> Self {
-        if said.is_some_and(|said| *said == json!([{}])) {
+    pub(super) fn read_either(said: Option<Value>, stored: Option<Value>) -> Self {
+        if said.as_ref().is_some_and(|said| *said == json!([{}])) {
             return Self::default();
         }
         match Self::read(said) {
@@ -126,9 +127,9 @@ impl Entries {
         }
     }
 
-    fn read(value: Option<&Value>) -> Option<Self> {
-        let list = value?.as_array()?;
-        let entries: Option<Vec<Entry>> = list.iter().map(Entry::read).collect();
+    fn read(value: Option<Value>) -> Option<Self> {
+        let Some(Value::Array(list)) = value else { return None };
+        let entries: Option<Vec<Entry>> = list.into_iter().map(Entry::read).collect();
         Some(Self { entries: entries? })
     }
 
@@ -230,15 +231,10 @@ pub(super) fn time(writer: &Writer<'_>) -> String {
 }
 
 fn order(a: &Entry, b: &Entry) -> Ordering {
-    let key = |entry: &Entry| {
-        (
-            entry.operation,
-            entry.time.clone(),
-            entry.manager.clone(),
-            entry.version.clone(),
-            entry.subresource.clone(),
-        )
-    };
+    fn key(entry: &Entry) -> (Operation, [&str; 4]) {
+        let Entry { operation, time, manager, version, subresource, .. } = entry;
+        (*operation, [time, manager, version, subresource])
+    }
     key(a).cmp(&key(b))
 }
 

@@ -61,20 +61,32 @@ pub fn manager_name(field_manager: Option<&str>, user_agent: &str) -> String {
     name
 }
 
-/// Writes `metadata.managedFields` of a created, updated or patched object.
-///
-/// Give it the object after defaults and before the server's own changes (admission); `live` is the
-/// stored one, `None` on create. What the new object itself says in `managedFields` counts, as far
-/// as it can be read: `[{}]` clears all.
+/// Writes `metadata.managedFields` of a created, updated or patched object: [`noted`], for an object that
+/// carries them.
 pub fn update(kind: &Names, live: Option<&Value>, new: &mut Value, writer: &Writer<'_>) {
-    let scope = Scope::of(writer.subresource);
     let said = take_managed(new);
-    let stored = live.and_then(|live| live.get("metadata")?.get("managedFields"));
+    let stored = live.and_then(|live| live.get("metadata")?.get("managedFields")).cloned();
+    let entries = noted(kind, (live, stored), (new, said), writer);
+    put_managed(new, entries);
+}
+
+/// The `metadata.managedFields` of a created, updated or patched object; `None` when there are none.
+///
+/// Give it the object after defaults and before the server's own changes (admission); the stored one is
+/// `None` on create. Beside each stand its managed fields, which need not be in the object itself. What
+/// the new object says of them counts, as far as it can be read: `[{}]` clears all.
+#[must_use]
+pub fn noted(
+    kind: &Names,
+    (live, stored): (Option<&Value>, Option<Value>),
+    (new, said): (&Value, Option<Value>),
+    writer: &Writer<'_>,
+) -> Option<Value> {
+    let scope = Scope::of(writer.subresource);
     let changes = compare::compare(facts::of_kind(kind), live, Some(new), scope);
-    let by_request = said.as_ref().filter(|_| writer.subresource.is_empty());
-    if changes.is_empty() && by_request.is_none_or(|said| Some(said) == stored) {
-        put_managed(new, stored.cloned());
-        return;
+    let by_request = said.filter(|_| writer.subresource.is_empty());
+    if changes.is_empty() && by_request.as_ref().is_none_or(|said| Some(said) == stored.as_ref()) {
+        return stored;
     }
     let mut entries = Entries::read_either(by_request, stored);
     for entry in entries.iter_mut() {
@@ -86,7 +98,7 @@ pub fn update(kind: &Names, live: Option<&Value>, new: &mut Value, writer: &Writ
         entries.add(Operation::Update, writer, &version, changes.touched);
     }
     entries.cap_updaters(&kind.api_version());
-    put_managed(new, entries.write());
+    entries.write()
 }
 
 fn take_managed(object: &mut Value) -> Option<Value> {

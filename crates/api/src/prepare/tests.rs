@@ -9,7 +9,7 @@ use crate::resource::{self, Part};
 fn prepared(group: &str, plural: &str, new: Value, old: Option<Value>, part: Part) -> Value {
     let entry = resource::by_plural(group, plural).unwrap();
     let decode = |value| {
-        let mut object = entry.decode(value).unwrap();
+        let mut object = entry.decode(&value).unwrap();
         entry.apply_defaults(object.as_mut());
         object
     };
@@ -61,7 +61,7 @@ fn g1_d5_sets_with_the_gate_open() {
     let open = Gates { max_unavailable_stateful_set: true };
     let prepared = |gates: Gates, new: Value, old: Option<Value>| {
         let decode = |value| {
-            let mut object = entry.decode(value).unwrap();
+            let mut object = entry.decode(&value).unwrap();
             entry.apply_defaults(object.as_mut());
             object
         };

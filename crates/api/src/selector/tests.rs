@@ -106,7 +106,7 @@ fn selectors_of_objects() {
 fn field_selectors() {
     let pod = resource::by_kind("", "Pod").unwrap();
     let object = pod
-        .decode(json!({"metadata": {"name": "web-0", "namespace": "d", "labels": {"a": "b"}}, "spec": {"containers": [], "nodeName": "n1"}, "status": {"phase": "Running"}}))
+        .decode(&json!({"metadata": {"name": "web-0", "namespace": "d", "labels": {"a": "b"}}, "spec": {"containers": [], "nodeName": "n1"}, "status": {"phase": "Running"}}))
         .unwrap();
     let index = index::of(pod, object.as_ref());
     for (selector, matches) in [
@@ -162,7 +162,7 @@ fn both_event_groups_ask_one_index() {
     let core = resource::by_kind("", "Event").unwrap();
     let newer = resource::by_kind("events.k8s.io", "Event").unwrap();
     let object = core
-        .decode(json!({"metadata": {"name": "e"}, "involvedObject": {"name": "p"}, "reportingComponent": "kubelet"}))
+        .decode(&json!({"metadata": {"name": "e"}, "involvedObject": {"name": "p"}, "reportingComponent": "kubelet"}))
         .unwrap();
     let index = index::of(core, object.as_ref());
     for (names, selector) in [

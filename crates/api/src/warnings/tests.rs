@@ -8,7 +8,7 @@ use crate::resource;
 fn said(group: &str, plural: &str, new: &Value, old: Option<&Value>) -> String {
     let entry = resource::by_plural(group, plural).unwrap();
     let decode = |value: &Value| {
-        let mut object = entry.decode(value.clone()).unwrap();
+        let mut object = entry.decode(value).unwrap();
         entry.apply_defaults(object.as_mut());
         object
     };

@@ -13,7 +13,7 @@ use super::{fields, meta, read};
 use crate::{
     answer::Body,
     call::Call,
-    codec::{self, Stored},
+    codec::Stored,
     server::ApiServer,
 };
 
@@ -67,7 +67,7 @@ impl ApiServer {
         let mut target = Self::target(call, resource, part, false)?;
         target.applied = true;
         let mut make =
-            |stored: &Stored| applied(Some(&codec::shown_value(resource, &stored.row.value)?));
+            |stored: &Stored| applied(Some(&stored.whole()));
         let bytes = self.replace(call, target, &mut make).await?;
         call.object(resource, StatusCode::OK, &bytes)
     }

@@ -40,7 +40,7 @@ impl ApiServer {
         code: StatusCode,
         object: &dyn Object,
     ) -> Result<Response<Body>, ApiError> {
-        let bytes = codec::unstored(&stamp(resource, object)?, None)?;
+        let bytes = codec::unstored(&stamp(resource, object, None)?, None)?;
         call.object(resource, code, &bytes)
     }
 
@@ -54,9 +54,10 @@ impl ApiServer {
         applied: bool,
     ) -> Result<Bytes, ApiError> {
         meta::begin(call, resource, &mut *object, self.ambient())?;
-        if !applied {
-            fields::note(call, resource, None, "", &mut *object)?;
-        }
+        let managed = match applied {
+            true => None,
+            false => fields::note(call, resource, None, "", &mut *object)?,
+        };
         let namespace = object.meta().namespace.clone().unwrap_or_default();
         let given = object.meta().name.clone().unwrap_or_default();
         self.check_namespace(resource, &namespace, &given)?;
@@ -82,10 +83,13 @@ impl ApiServer {
             self.admit(call, &draft, Some(&mut draft_object))?;
             self.gates().prepare(resource, &mut *draft_object, None, Part::Main);
             let mut ops = self.allocate(None, &mut *draft_object)?;
-            Self::check(call, &draft, &*draft_object)?;
+            let mut value = draft_object.to_value();
+            Self::check(call, &draft, &*draft_object, &value)?;
             ops.extend(self.charge(&turn, &draft, Some(&*draft_object))?);
-            self.count(&draft, &mut *draft_object)?;
-            let value = stamp(resource, &*draft_object)?;
+            if self.count(&draft, &mut *draft_object)? {
+                value = draft_object.to_value();
+            }
+            let value = codec::encode(resource, value, managed.clone())?;
             let key = resource.key(&namespace, &name);
             if dry_run {
                 if self.store().get(&key).is_some() && !generated {

@@ -126,16 +126,17 @@ impl ApiServer {
                     return Ok(Deleted { value: stored.row.value.clone(), gone: false, uid });
                 }
                 deletion::Fate::Mark(next) => {
-                    let value = stamp(resource, &**next)?;
+                    let value = stamp(resource, &**next, stored.managed.clone())?;
                     (vec![put(resource, key.clone(), expect, &**next, value)], false)
                 }
                 deletion::Fate::Remove(last) => {
-                    let value = stamp(resource, &**last)?;
+                    let value = stamp(resource, &**last, stored.managed.clone())?;
                     (vec![remove(key.clone(), expect, value)], true)
                 }
             };
             if dry_run {
-                let value = stamp(resource, fate.object().unwrap_or(&*stored.object))?;
+                let object = fate.object().unwrap_or(&*stored.object);
+                let value = stamp(resource, object, stored.managed)?;
                 let value = codec::unstored(&value, Some(revision))?;
                 return Ok(Deleted { value, gone, uid });
             }

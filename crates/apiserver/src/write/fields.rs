@@ -9,7 +9,7 @@ use api::{
 use http::header::USER_AGENT;
 use serde_json::Value;
 
-use crate::{call::Call, codec};
+use crate::{call::Call, codec::Stored};
 
 /// The name under which this call's changes are kept.
 ///
@@ -27,21 +27,28 @@ pub(super) fn manager(call: &Call) -> Result<String, ApiError> {
     Ok(managed::manager_name(given, agent.unwrap_or("unknown")))
 }
 
-/// Notes what this write sets, beside what was known of the stored object.
+/// The managed fields of an object, with what this write sets beside what was known of the stored one.
+///
+/// What the request itself says of them stays in the object, made good, to be checked with the rest.
 pub(super) fn note(
     call: &Call,
     resource: &'static dyn Resource,
-    stored: Option<&[u8]>,
+    stored: Option<&Stored>,
     subresource: &str,
     object: &mut dyn Object,
-) -> Result<(), ApiError> {
+) -> Result<Option<Value>, ApiError> {
     let manager = manager(call)?;
-    let live = stored.map(|bytes| codec::shown_value(resource, bytes)).transpose()?;
-    let mut value = object.to_value();
     let writer = Writer { manager: &manager, subresource, now: call.now };
-    managed::update(resource.names(), live.as_ref(), &mut value, &writer);
-    let entries = value.pointer_mut("/metadata/managedFields").map(Value::take);
-    let entries = entries.map(serde_json::from_value).transpose();
-    object.meta_mut().managed_fields = entries.map_err(ApiError::internal)?;
-    Ok(())
+    let said = object.meta_mut().managed_fields.take();
+    let is_said = said.is_some();
+    let said = said.map(serde_json::to_value).transpose().map_err(ApiError::internal)?;
+    let live = stored.map(|stored| &stored.value);
+    let known = stored.and_then(|stored| stored.managed.clone());
+    let value = object.to_value();
+    let entries = managed::noted(resource.names(), (live, known), (&value, said), &writer);
+    if is_said {
+        let typed = entries.clone().map(serde_json::from_value).transpose();
+        object.meta_mut().managed_fields = typed.map_err(ApiError::internal)?;
+    }
+    Ok(entries)
 }

@@ -20,6 +20,7 @@ mod replace;
 mod subresource;
 
 use api::{ApiError, Object, Part, Reason, Resource, selector, unsupported, validation};
+use serde_json::Value;
 use store::{Change, CommitError, Op};
 
 pub(crate) use self::{meta::whole_second, replace::Target};
@@ -73,11 +74,12 @@ impl ApiServer {
         Ok(())
     }
 
-    /// Refuses what is wrong with the object; notes what is doubtful.
+    /// Refuses what is wrong with the object; notes what is doubtful. `value` is the object, too.
     pub(crate) fn check(
         call: &Call,
         draft: &Draft<'_>,
         object: &dyn Object,
+        value: &Value,
     ) -> Result<(), ApiError> {
         let resource = draft.resource;
         let old = draft.old.map(Object::meta);
@@ -90,7 +92,7 @@ impl ApiServer {
         if draft.part == Part::Main {
             call.warn(resource.warnings(object, draft.old));
             if unsupported::concerns(resource) {
-                let used = unsupported::fields(resource, &object.to_value()).into_iter();
+                let used = unsupported::fields(resource, value).into_iter();
                 let told = "is not supported by this version of stead and has no effect";
                 call.warn(used.map(|path| format!("{path} {told}")));
             }
@@ -155,10 +157,11 @@ pub(crate) fn failed(error: &CommitError) -> ApiError {
     }
 }
 
-/// The canonical bytes of an object.
+/// The canonical bytes of an object with these managed fields, unless it carries them itself.
 pub(crate) fn stamp(
     resource: &'static dyn Resource,
     object: &dyn Object,
+    managed: Option<Value>,
 ) -> Result<store::Stamp, ApiError> {
-    codec::encode(resource, object)
+    codec::encode(resource, object.to_value(), managed)
 }

@@ -11,7 +11,7 @@ use super::{meta, read};
 use crate::{
     answer::Body,
     call::Call,
-    codec::{self, Stored},
+    codec::Stored,
     server::ApiServer,
 };
 
@@ -69,7 +69,10 @@ fn patched(
     stored: &Stored,
     bytes: &[u8],
 ) -> Result<Box<dyn Object>, ApiError> {
-    let live = codec::shown_value(resource, &stored.row.value)?;
+    // Operations may name any place; the other patches change managed fields by their name alone.
+    let names_them = bytes.contains(&b'\\') || bytes.windows(7).any(|part| part == b"managed");
+    let whole = kind == PatchType::Json || names_them;
+    let live = if whole { stored.whole() } else { stored.value.clone() };
     let patched = patch(kind, resource, live, bytes)?;
     let names = resource.names();
     let mut findings = patched.strict;

@@ -60,7 +60,7 @@ pub(crate) fn typed(
     resource: &'static dyn Resource,
     value: Value,
 ) -> Result<Box<dyn Object>, ApiError> {
-    let object = resource.decode(value);
+    let object = resource.decode(&value);
     let mut object =
         object.map_err(|error| decode::cannot_be_handled(resource.names(), &error.to_string()))?;
     resource.apply_defaults(&mut *object);

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use store::{CommitError, Expect, Row};
 
-use super::{Draft, TRIES_MAX, failed, fields, meta, put, read, remove, stamp};
+use super::{Draft, TRIES_MAX, failed, fields, meta, put, read, remove};
 use crate::{
     answer::Body,
     call::Call,
@@ -131,20 +131,28 @@ impl ApiServer {
             dry_run: target.dry_run,
         };
         let mut ops = Vec::new();
-        if !target.own {
+        let mut managed = None;
+        if target.own {
+            managed.clone_from(&stored.managed);
+        } else {
             if !target.applied {
-                let stored = Some(&*stored.row.value);
-                fields::note(call, resource, stored, target.subresource, &mut *new)?;
+                let subresource = target.subresource;
+                managed = fields::note(call, resource, Some(stored), subresource, &mut *new)?;
             }
             self.gates().prepare(resource, &mut *new, Some(old), target.part);
             self.admit(call, &draft, Some(&mut new))?;
             ops = self.allocate(Some(old), &mut *new)?;
-            Self::check(call, &draft, &*new)?;
+        }
+        let mut value = new.to_value();
+        if !target.own {
+            Self::check(call, &draft, &*new, &value)?;
         }
         let gone = is_gone(&*new);
         ops.extend(self.charge(turn, &draft, Some(&*new).filter(|_| !gone))?);
-        self.count(&draft, &mut *new)?;
-        let value = stamp(resource, &*new)?;
+        if self.count(&draft, &mut *new)? {
+            value = new.to_value();
+        }
+        let value = codec::encode(resource, value, managed)?;
         if codec::unchanged(&stored.row, &value) && ops.is_empty() && !gone {
             return Ok(Tried::Done(stored.row.value.clone()));
         }

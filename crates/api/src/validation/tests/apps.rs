@@ -76,7 +76,7 @@ fn v2_v3_what_is_empty_is_required() {
             ("/spec/template/spec/restartPolicy", json!("Always")),
         ],
     );
-    let bare = entry.decode(bare).unwrap();
+    let bare = entry.decode(&bare).unwrap();
     let causes = entry.validate(bare.as_ref(), None, Part::Main);
     let lines: Vec<String> = causes.iter().map(|cause| cause.to_string()).collect();
     assert!(lines.contains(&"spec.podManagementPolicy: Required value".to_owned()), "{lines:#?}");

@@ -16,7 +16,7 @@ use crate::{
 
 /// An object as it stands before validation: decoded and defaulted.
 fn object(entry: &'static dyn Resource, value: &Value) -> Box<dyn Object> {
-    let mut object = entry.decode(value.clone()).unwrap();
+    let mut object = entry.decode(value).unwrap();
     entry.apply_defaults(object.as_mut());
     object
 }
@@ -88,7 +88,7 @@ fn every_kind_stands_being_almost_empty() {
     let mut judged = 0;
     for entry in resource::all() {
         let value = json!({"metadata": {"name": "a", "namespace": "b", "resourceVersion": "1"}});
-        let Ok(mut new) = entry.decode(value) else { continue };
+        let Ok(mut new) = entry.decode(&value) else { continue };
         entry.apply_defaults(new.as_mut());
         entry.prepare(new.as_mut(), None, Part::Main);
         let old = new.clone();

@@ -135,7 +135,7 @@ fn object(value: Value) -> Box<dyn Object> {
     let version = value["apiVersion"].as_str().unwrap();
     let group = version.split_once('/').map_or("", |(group, _version)| group);
     let kind = resource::by_kind(group, value["kind"].as_str().unwrap()).unwrap();
-    kind.decode(value.clone()).unwrap()
+    kind.decode(&value).unwrap()
 }
 
 fn user(name: &str, groups: &[&str]) -> Identity {
