@@ -11,12 +11,12 @@ use api::selector::Labels;
 use jiff::Timestamp;
 use k8s_openapi::{
     api::{
-        core::v1::{PersistentVolume, PersistentVolumeClaim, Pod},
+        core::v1::{PersistentVolume, PersistentVolumeClaim, PodSpec},
         rbac::v1::{
             ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject,
         },
     },
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    apimachinery::pkg::apis::meta::v1::Time,
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use store::{Event, Observer};
@@ -89,8 +89,10 @@ impl Directory {
 
     /// Takes in one row: the value, or `None` where it is gone.
     pub fn fold(&self, key: &str, value: Option<&[u8]>) {
-        let mut facts = self.facts.write().unwrap_or_else(PoisonError::into_inner);
-        facts.fold(key, value);
+        // Read before the lock is taken: every request waits for it.
+        if let Some(change) = change(key, value) {
+            change(&mut self.facts.write().unwrap_or_else(PoisonError::into_inner));
+        }
     }
 }
 
@@ -101,10 +103,28 @@ impl Observer for Directory {
     }
 }
 
+/// Of metadata only what counts here: managers of fields are most of an object's bytes.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FewMeta {
+    uid: Option<String>,
+    deletion_timestamp: Option<Time>,
+}
+
 #[derive(Deserialize)]
 struct OnlyMeta {
-    metadata: ObjectMeta,
+    metadata: FewMeta,
 }
+
+/// A pod without its status.
+#[derive(Deserialize)]
+struct FewPod {
+    metadata: FewMeta,
+    spec: Option<PodSpec>,
+}
+
+/// An entry of the directory, made of a row.
+type Change = Box<dyn FnOnce(&mut Facts)>;
 
 fn read<T: DeserializeOwned>(key: &str, value: Option<&[u8]>) -> Option<T> {
     match serde_json::from_slice(value?) {
@@ -117,7 +137,7 @@ fn read<T: DeserializeOwned>(key: &str, value: Option<&[u8]>) -> Option<T> {
     }
 }
 
-fn living(meta: &ObjectMeta) -> Living {
+fn living(meta: &FewMeta) -> Living {
     Living {
         uid: meta.uid.clone().unwrap_or_default(),
         deleted: meta.deletion_timestamp.as_ref().map(|time| time.0),
@@ -135,69 +155,78 @@ fn put<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
     }
 }
 
-impl Facts {
-    fn fold(&mut self, key: &str, value: Option<&[u8]>) {
-        let Some((group, rest)) = key.strip_prefix('/').and_then(|rest| rest.split_once('/'))
-        else {
-            return;
-        };
-        let Some((plural, path)) = rest.split_once('/') else {
-            return;
-        };
-        let (namespace, name) = path.split_once('/').unwrap_or(("", path));
-        let place = || (namespace.to_owned(), name.to_owned());
-        match (group, plural) {
-            ("rbac.authorization.k8s.io", "clusterroles") => {
-                let role = read::<ClusterRole>(key, value).map(cluster_role);
-                put(&mut self.cluster_roles, name.to_owned(), role);
-            }
-            ("rbac.authorization.k8s.io", "roles") => {
-                let role = read::<Role>(key, value).map(|role| rules(role.rules));
-                put(&mut self.roles, place(), role);
-            }
-            ("rbac.authorization.k8s.io", "clusterrolebindings") => {
-                let binding = read::<ClusterRoleBinding>(key, value).map(|binding| Binding {
-                    role: binding.role_ref,
-                    subjects: binding.subjects.unwrap_or_default(),
-                });
-                put(&mut self.cluster_bindings, name.to_owned(), binding);
-            }
-            ("rbac.authorization.k8s.io", "rolebindings") => {
-                let binding = read::<RoleBinding>(key, value).map(|binding| Binding {
-                    role: binding.role_ref,
-                    subjects: binding.subjects.unwrap_or_default(),
-                });
-                let bindings = self.bindings.entry(namespace.to_owned()).or_default();
-                put(bindings, name.to_owned(), binding);
-            }
-            ("core", "serviceaccounts") => {
-                let found = read::<OnlyMeta>(key, value).map(|object| living(&object.metadata));
-                put(&mut self.accounts, place(), found);
-            }
-            ("core", "secrets") => {
-                let found = read::<OnlyMeta>(key, value).map(|object| living(&object.metadata));
-                put(&mut self.secrets, place(), found);
-            }
-            ("core", "nodes") => {
-                let found = read::<OnlyMeta>(key, value).map(|object| living(&object.metadata));
-                put(&mut self.nodes, name.to_owned(), found);
-            }
-            ("core", "pods") => self.fold_pod(place(), read(key, value)),
-            ("core", "persistentvolumeclaims") => {
-                let claim = read::<PersistentVolumeClaim>(key, value);
-                let volume = claim.and_then(|claim| claim.spec?.volume_name);
-                put(&mut self.claims, place(), volume);
-            }
-            ("core", "persistentvolumes") => {
-                let volume = read::<PersistentVolume>(key, value);
-                let references = volume.map(|volume| VolumeReferences::of(&volume));
-                put(&mut self.volumes, name.to_owned(), references);
-            }
-            _ => {}
+/// What a row says; `None` where it concerns no access.
+fn change(key: &str, value: Option<&[u8]>) -> Option<Change> {
+    let (group, rest) = key.strip_prefix('/')?.split_once('/')?;
+    let (plural, path) = rest.split_once('/')?;
+    let (namespace, name) = path.split_once('/').unwrap_or(("", path));
+    let place = (namespace.to_owned(), name.to_owned());
+    let name = name.to_owned();
+    Some(match (group, plural) {
+        ("rbac.authorization.k8s.io", "clusterroles") => {
+            let role = read::<ClusterRole>(key, value).map(cluster_role);
+            Box::new(move |facts| put(&mut facts.cluster_roles, name, role))
         }
-    }
+        ("rbac.authorization.k8s.io", "roles") => {
+            let role = read::<Role>(key, value).map(|role| rules(role.rules));
+            Box::new(move |facts| put(&mut facts.roles, place, role))
+        }
+        ("rbac.authorization.k8s.io", "clusterrolebindings") => {
+            let binding = read::<ClusterRoleBinding>(key, value).map(|binding| Binding {
+                role: binding.role_ref,
+                subjects: binding.subjects.unwrap_or_default(),
+            });
+            Box::new(move |facts| put(&mut facts.cluster_bindings, name, binding))
+        }
+        ("rbac.authorization.k8s.io", "rolebindings") => {
+            let binding = read::<RoleBinding>(key, value).map(|binding| Binding {
+                role: binding.role_ref,
+                subjects: binding.subjects.unwrap_or_default(),
+            });
+            Box::new(move |facts| put(facts.bindings.entry(place.0).or_default(), name, binding))
+        }
+        ("core", "serviceaccounts") => {
+            let found = read::<OnlyMeta>(key, value).map(|object| living(&object.metadata));
+            Box::new(move |facts| put(&mut facts.accounts, place, found))
+        }
+        ("core", "secrets") => {
+            let found = read::<OnlyMeta>(key, value).map(|object| living(&object.metadata));
+            Box::new(move |facts| put(&mut facts.secrets, place, found))
+        }
+        ("core", "nodes") => {
+            let found = read::<OnlyMeta>(key, value).map(|object| living(&object.metadata));
+            Box::new(move |facts| put(&mut facts.nodes, name, found))
+        }
+        ("core", "pods") => {
+            let pod = read::<FewPod>(key, value).map(pod_facts);
+            Box::new(move |facts| facts.put_pod(place, pod))
+        }
+        ("core", "persistentvolumeclaims") => {
+            let claim = read::<PersistentVolumeClaim>(key, value);
+            let volume = claim.and_then(|claim| claim.spec?.volume_name);
+            Box::new(move |facts| put(&mut facts.claims, place, volume))
+        }
+        ("core", "persistentvolumes") => {
+            let volume = read::<PersistentVolume>(key, value);
+            let references = volume.map(|volume| VolumeReferences::of(&volume));
+            Box::new(move |facts| put(&mut facts.volumes, name, references))
+        }
+        _ => return None,
+    })
+}
 
-    fn fold_pod(&mut self, place: Key, pod: Option<Pod>) {
+fn pod_facts(pod: FewPod) -> PodFacts {
+    let spec = pod.spec.unwrap_or_default();
+    PodFacts {
+        living: living(&pod.metadata),
+        references: PodReferences::of(&spec),
+        node: spec.node_name.unwrap_or_default(),
+        account: spec.service_account_name.unwrap_or_default(),
+    }
+}
+
+impl Facts {
+    fn put_pod(&mut self, place: Key, pod: Option<PodFacts>) {
         if let Some(old) = self.pods.remove(&place)
             && let Some(pods) = self.pods_of_node.get_mut(&old.node)
         {
@@ -206,15 +235,8 @@ impl Facts {
                 self.pods_of_node.remove(&old.node);
             }
         }
-        let Some(pod) = pod else {
+        let Some(facts) = pod else {
             return;
-        };
-        let spec = pod.spec.unwrap_or_default();
-        let facts = PodFacts {
-            living: living(&pod.metadata),
-            references: PodReferences::of(&spec),
-            node: spec.node_name.unwrap_or_default(),
-            account: spec.service_account_name.unwrap_or_default(),
         };
         self.pods_of_node.entry(facts.node.clone()).or_default().insert(place.clone());
         self.pods.insert(place, facts);
