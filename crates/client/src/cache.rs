@@ -17,9 +17,13 @@ use std::{
 use futures::{Stream, StreamExt as _};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::watcher::{self, Event};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
-use self::fault::{chain, is_absent};
+use self::{
+    fault::{chain, is_absent},
+    index::Values,
+    waiting::Waiting,
+};
 use crate::{
     BackOff,
     key::{Concerns, Expectation, Index, Key, Wake, version_of},
@@ -38,6 +42,8 @@ pub trait AnyCache: Send + Sync {
     fn expect(&self, expectation: &mut Expectation);
     /// Whether the write behind the expectation shows.
     fn shows(&self, expectation: &Expectation) -> bool;
+    /// `None` once the write behind the expectation shows; else ends when it is worth another look.
+    fn look_later(&self, expectation: &Expectation) -> Option<oneshot::Receiver<()>>;
     /// Rings on every change.
     fn changes(&self) -> &Notify;
     /// The metadata of every object, in order.
@@ -55,22 +61,21 @@ pub trait AnyCache: Send + Sync {
 impl dyn AnyCache + '_ {
     /// Returns when the first list is complete.
     pub async fn synced(&self) {
-        self.until(|| self.is_synced()).await;
+        loop {
+            let mut changed = pin!(self.changes().notified());
+            changed.as_mut().enable();
+            if self.is_synced() {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// Returns when the write behind the expectation shows.
     pub async fn seen(&self, expectation: &Expectation) {
-        self.until(|| self.shows(expectation)).await;
-    }
-
-    async fn until(&self, done: impl Fn() -> bool) {
-        loop {
-            let mut changed = pin!(self.changes().notified());
-            changed.as_mut().enable();
-            if done() {
-                return;
-            }
-            changed.await;
+        while let Some(later) = self.look_later(expectation) {
+            // Its end says all: nothing is sent.
+            drop(later.await);
         }
     }
 }
@@ -103,14 +108,15 @@ struct Shared<K> {
     /// Whether a server that does not know the kind is as good as one without objects of it.
     may_be_absent: AtomicBool,
     changed: Notify,
+    waiting: Mutex<Waiting>,
 }
 
 struct State<K> {
     objects: BTreeMap<Key, Arc<K>>,
     /// What the list in progress has shown so far.
     listing: Option<BTreeMap<Key, Arc<K>>>,
-    by_owner: Values,
-    by_index: Vec<(Index<K>, Values)>,
+    by_owner: Values<K>,
+    by_index: Vec<(Index<K>, Values<K>)>,
     synced: bool,
     /// Lists begun, and which of them ended last.
     lists_begun: u64,
@@ -123,9 +129,6 @@ struct Subscriber<K> {
     map: Concerns<Arc<K>>,
     wake: Wake,
 }
-
-/// Which objects are found under each value of an index.
-type Values = BTreeMap<String, BTreeSet<Key>>;
 
 /// An object before and after one change.
 type Change<K> = (Option<Arc<K>>, Option<Arc<K>>);
@@ -140,7 +143,7 @@ where
         let state = State {
             objects: BTreeMap::new(),
             listing: None,
-            by_owner: BTreeMap::new(),
+            by_owner: Values::default(),
             by_index: Vec::new(),
             synced: false,
             lists_begun: 0,
@@ -154,6 +157,7 @@ where
                 trim,
                 may_be_absent: AtomicBool::new(false),
                 changed: Notify::new(),
+                waiting: Mutex::default(),
             }),
         }
     }
@@ -164,10 +168,10 @@ where
         if state.by_index.iter().any(|((name, _), _)| *name == index.0) {
             return;
         }
-        let mut values = BTreeMap::new();
+        let mut values = Values::default();
         for (key, object) in &state.objects {
             for value in index.1(object) {
-                enter(&mut values, value, key, true);
+                values.enter(&value, key, object);
             }
         }
         state.by_index.push((index, values));
@@ -210,7 +214,7 @@ where
     /// The objects that name `uid` among their owners, ordered.
     #[must_use]
     pub fn owned_by(&self, uid: &str) -> Vec<Arc<K>> {
-        self.read(|state| state.pick(state.by_owner.get(uid)))
+        self.read(|state| state.by_owner.under(uid))
     }
 
     /// The objects found under `value` in the index of this name; none when there is no such index.
@@ -218,7 +222,7 @@ where
     pub fn by(&self, index: &str, value: &str) -> Vec<Arc<K>> {
         self.read(|state| {
             let found = state.by_index.iter().find(|((name, _), _)| *name == index);
-            state.pick(found.and_then(|(_, values)| values.get(value)))
+            found.map(|(_, values)| values.under(value)).unwrap_or_default()
         })
     }
 
@@ -289,12 +293,30 @@ where
 
     /// Takes one event in and wakes who asked for it.
     pub fn apply(&self, event: Event<K>) {
-        let changes = {
-            let mut state = self.shared.state.write().unwrap_or_else(PoisonError::into_inner);
-            self.change(&mut state, event)
+        let key = match &event {
+            Event::Apply(object) | Event::Delete(object) => Some(Key::of(object.meta())),
+            Event::InitDone => None,
+            Event::Init | Event::InitApply(_) => {
+                let mut state = self.shared.state.write().unwrap_or_else(PoisonError::into_inner);
+                self.change(&mut state, event);
+                return;
+            }
         };
+        let (changes, highest) = {
+            let mut state = self.shared.state.write().unwrap_or_else(PoisonError::into_inner);
+            (self.change(&mut state, event), state.highest)
+        };
+        self.wake(&changes);
+        self.shared.changed.notify_waiters();
+        let mut waiting = self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        match key {
+            Some(key) => waiting.ring(&key, highest),
+            None => waiting.ring_all(),
+        }
+    }
+
+    fn wake(&self, changes: &[Change<K>]) {
         if changes.is_empty() {
-            self.shared.changed.notify_waiters();
             return;
         }
         let mut wakes: Vec<(Wake, BTreeSet<Key>)> = Vec::new();
@@ -309,7 +331,6 @@ where
         for (wake, keys) in wakes {
             keys.into_iter().for_each(|key| wake(key));
         }
-        self.shared.changed.notify_waiters();
     }
 
     fn change(&self, state: &mut State<K>, event: Event<K>) -> Vec<Change<K>> {
@@ -368,11 +389,11 @@ where
             return None;
         }
         if let Some(old) = &old {
-            state.index(&key, old, false);
+            state.leave(&key, old);
         }
         match &new {
             Some(new) => {
-                state.index(&key, new, true);
+                state.enter(&key, new);
                 state.objects.insert(key, Arc::clone(new));
             }
             None => {
@@ -392,37 +413,6 @@ where
 
     fn read<R>(&self, read: impl FnOnce(&State<K>) -> R) -> R {
         read(&self.shared.state.read().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl<K: kube::Resource> State<K> {
-    fn index(&mut self, key: &Key, object: &K, add: bool) {
-        for owner in object.meta().owner_references.iter().flatten() {
-            enter(&mut self.by_owner, owner.uid.clone(), key, add);
-        }
-        for ((_, values), index) in &mut self.by_index {
-            for value in values(object) {
-                enter(index, value, key, add);
-            }
-        }
-    }
-}
-
-impl<K> State<K> {
-    fn pick(&self, keys: Option<&BTreeSet<Key>>) -> Vec<Arc<K>> {
-        let keys = keys.into_iter().flatten();
-        keys.filter_map(|key| self.objects.get(key).cloned()).collect()
-    }
-}
-
-fn enter(index: &mut BTreeMap<String, BTreeSet<Key>>, value: String, key: &Key, add: bool) {
-    if add {
-        index.entry(value).or_default().insert(key.clone());
-    } else if let Some(keys) = index.get_mut(&value) {
-        keys.remove(key);
-        if keys.is_empty() {
-            index.remove(&value);
-        }
     }
 }
 
@@ -462,6 +452,12 @@ where
         })
     }
 
+    fn look_later(&self, expectation: &Expectation) -> Option<oneshot::Receiver<()>> {
+        // Held over the look: whoever rings does so after the change, and waits for this.
+        let mut waiting = self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        (!self.shows(expectation)).then(|| waiting.enter(expectation))
+    }
+
     fn changes(&self) -> &Notify {
         &self.shared.changed
     }
@@ -483,14 +479,15 @@ where
     }
 
     fn subscribe_meta(&self, map: Concerns<ObjectMeta>, wake: Wake) {
-        let of = |object: &Arc<K>| object.meta().clone();
         let map = move |old: Option<&Arc<K>>, new: Option<&Arc<K>>| {
-            map(old.map(of).as_ref(), new.map(of).as_ref())
+            map(old.map(|object| object.meta()), new.map(|object| object.meta()))
         };
         self.subscribe(map, wake);
     }
 }
 
 mod fault;
+mod index;
 #[cfg(test)]
 mod tests;
+mod waiting;

@@ -71,15 +71,7 @@ impl Garbage {
         new: Option<&ObjectMeta>,
     ) -> Vec<Key> {
         let Some(meta) = new.or(old) else { return Vec::new() };
-        let parts = |meta: &ObjectMeta| {
-            (
-                meta.uid.clone(),
-                meta.owner_references.clone(),
-                meta.finalizers.clone(),
-                meta.deletion_timestamp.is_some(),
-            )
-        };
-        if old.map(parts) == new.map(parts) {
+        if old.zip(new).is_some_and(|(old, new)| is_alike(old, new)) {
             return Vec::new();
         }
         let mut keys = Vec::new();
@@ -145,6 +137,14 @@ impl Garbage {
     ) -> Option<&(&'static dyn Resource, Arc<dyn AnyCache>)> {
         self.kinds.get()?.iter().find(|(resource, _)| is(resource.names()))
     }
+}
+
+/// Nothing has changed that garbage is told by.
+fn is_alike(old: &ObjectMeta, new: &ObjectMeta) -> bool {
+    old.uid == new.uid
+        && old.owner_references == new.owner_references
+        && old.finalizers == new.finalizers
+        && old.deletion_timestamp.is_some() == new.deletion_timestamp.is_some()
 }
 
 /// A namesake took its place without a moment between.
