@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
+    time::{Instant, sleep_until},
 };
 
 use crate::{
@@ -20,6 +21,13 @@ use crate::{
 
 /// A look-again that lies in the past is not repeated faster than this.
 const LOOK_AGAIN_LEAST: Duration = Duration::from_millis(10);
+
+/// The decisions about one key take one part in so many of the time at the most: what changes
+/// meanwhile is decided about together. Else a set of a thousand pods, each of whose changes wakes
+/// it, would be counted anew a thousand times.
+const DECISIONS_SHARE: u32 = 4;
+/// However long a decision took, the next one comes after this.
+const REST_MAX: Duration = Duration::from_millis(100);
 
 /// Everything one controller's turns share.
 pub(crate) struct Room {
@@ -96,11 +104,13 @@ async fn turn(
     mut stop: watch::Receiver<bool>,
 ) {
     let mut held = Held { queue: &room.queue, key: &key, ended: false };
+    let began = Instant::now();
     let Some(plan) = room.control.decide(&key, &room.caches, (room.now)()) else {
         room.queue.succeeded(&key);
         held.ended = true;
         return;
     };
+    let rested = began + (began.elapsed() * DECISIONS_SHARE).min(REST_MAX);
     say(room.control.name(), &key, &plan);
     let hands = Hands { writer: &room.writer, recorder: &room.recorder, caches: &room.caches };
     let carried = hands.carry_out(&plan).await;
@@ -117,6 +127,13 @@ async fn turn(
             biased;
             () = cache.seen(expectation) => (),
             _ = stop.wait_for(|stop| *stop) => break,
+        }
+    }
+    if rested > Instant::now() {
+        tokio::select! {
+            biased;
+            () = sleep_until(rested) => (),
+            _ = stop.wait_for(|stop| *stop) => (),
         }
     }
     held.ended = true;

@@ -10,12 +10,7 @@ use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::{fields, meta, read};
-use crate::{
-    answer::Body,
-    call::Call,
-    codec::Stored,
-    server::ApiServer,
-};
+use crate::{answer::Body, call::Call, codec::Stored, server::ApiServer};
 
 impl ApiServer {
     /// Applies a wish: changes the stored object, or creates it.
@@ -66,8 +61,7 @@ impl ApiServer {
         }
         let mut target = Self::target(call, resource, part, false)?;
         target.applied = true;
-        let mut make =
-            |stored: &Stored| applied(Some(&stored.whole()));
+        let mut make = |stored: &Stored| applied(Some(&stored.whole()));
         let bytes = self.replace(call, target, &mut make).await?;
         call.object(resource, StatusCode::OK, &bytes)
     }

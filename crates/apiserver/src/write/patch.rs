@@ -8,12 +8,7 @@ use api::{
 use http::{Response, StatusCode, header};
 
 use super::{meta, read};
-use crate::{
-    answer::Body,
-    call::Call,
-    codec::Stored,
-    server::ApiServer,
-};
+use crate::{answer::Body, call::Call, codec::Stored, server::ApiServer};
 
 impl ApiServer {
     /// PATCH of an object or its status.

@@ -21,9 +21,7 @@ impl<K> Values<K> {
         let object = Arc::clone(object);
         match self.0.get_mut(value) {
             Some(found) => drop(found.insert(key.clone(), object)),
-            None => drop(
-                self.0.insert(value.to_owned(), BTreeMap::from([(key.clone(), object)])),
-            ),
+            None => drop(self.0.insert(value.to_owned(), BTreeMap::from([(key.clone(), object)]))),
         }
     }
 

@@ -22,14 +22,20 @@ pub(super) fn actions(view: &View) -> Vec<Action> {
     if view.deleting() {
         return Vec::new();
     }
+    let Ok(selector) = Labels::from_object(Some(&view.spec().selector)) else {
+        return Vec::new();
+    };
+    // A pod that the set controls or would: labels match, and the name is a member's.
+    let belongs =
+        |pod: &Pod| takes(&selector, pod.metadata.labels.as_ref()) && view.ordinal(pod).is_some();
     let mut adopted = Vec::new();
     let mut released = Vec::new();
     for pod in &view.pods {
         match controller_of(&pod.metadata) {
             Some(owner) if owner.uid != view.uid() => (),
-            Some(_) if belongs(view, pod) => (),
+            Some(_) if belongs(pod) => (),
             Some(_) => released.push(release(view, pod)),
-            None if belongs(view, pod) && !terminating(pod) => {
+            None if belongs(pod) && !terminating(pod) => {
                 adopted.push(adopt(view, Target::of(&**pod), &pod.metadata));
             }
             None => (),
@@ -37,7 +43,7 @@ pub(super) fn actions(view: &View) -> Vec<Action> {
     }
     for revision in &view.revisions {
         let meta = &revision.metadata;
-        if controller_of(meta).is_none() && selects(view, meta.labels.as_ref()) {
+        if controller_of(meta).is_none() && takes(&selector, meta.labels.as_ref()) {
             adopted.push(adopt(view, Target::of(&**revision), meta));
         }
     }
@@ -51,18 +57,16 @@ pub(super) fn actions(view: &View) -> Vec<Action> {
 
 /// The set's selector takes these labels in; an empty one takes nothing.
 pub(super) fn selects(view: &View, labels: Option<&BTreeMap<String, String>>) -> bool {
-    Labels::from_object(Some(&view.spec().selector))
-        .is_ok_and(|selector| !selector.is_everything() && selector.matches(labels))
+    Labels::from_object(Some(&view.spec().selector)).is_ok_and(|selector| takes(&selector, labels))
+}
+
+fn takes(selector: &Labels, labels: Option<&BTreeMap<String, String>>) -> bool {
+    !selector.is_everything() && selector.matches(labels)
 }
 
 /// Whether the selector can be read at all; upstream logs and gives up on one that cannot.
 pub(super) fn readable(selector: &LabelSelector) -> bool {
     Labels::from_object(Some(selector)).is_ok()
-}
-
-/// A pod that the set controls or would: labels match, and the name is a member's.
-fn belongs(view: &View, pod: &Pod) -> bool {
-    selects(view, pod.metadata.labels.as_ref()) && view.ordinal(pod).is_some()
 }
 
 fn adopt(view: &View, target: Target, meta: &ObjectMeta) -> Action {

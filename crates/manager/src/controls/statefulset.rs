@@ -1,7 +1,7 @@
 //! StatefulSets: woken by the set, its pods, claims, revisions and policies, and by who bears their names.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
@@ -320,15 +320,17 @@ fn selects(set: &StatefulSet, meta: &ObjectMeta) -> bool {
         .is_ok_and(|labels| !labels.is_everything() && labels.matches(meta.labels.as_ref()))
 }
 
-/// Both lists, each object once, ordered by name.
+/// Both lists, each object once, ordered by name. Each list holds a name once.
 fn together<K>(
-    one: Vec<Arc<K>>,
+    mut one: Vec<Arc<K>>,
     two: Vec<Arc<K>>,
     meta: impl Fn(&K) -> &ObjectMeta,
 ) -> Vec<Arc<K>> {
-    let mut seen = BTreeSet::new();
-    let mut all: Vec<Arc<K>> =
-        one.into_iter().chain(two).filter(|object| seen.insert(meta(object).uid.clone())).collect();
-    all.sort_by(|a, b| meta(a).name.cmp(&meta(b).name));
-    all
+    one.extend(two);
+    one.sort_by(|a, b| meta(a).name.cmp(&meta(b).name));
+    one.dedup_by(|later, earlier| {
+        let (later, earlier) = (meta(later), meta(earlier));
+        later.name == earlier.name && later.uid == earlier.uid
+    });
+    one
 }
