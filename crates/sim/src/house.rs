@@ -24,7 +24,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use crate::{
     chance::Chance,
     clock::{Ambience, WallClock},
-    kernel::Kernel,
+    kernel::{self, Kernel},
     trace::What,
     wire::Wire,
     world::{Life, Line, Unit, World},
@@ -165,7 +165,7 @@ impl House {
         let nodes = (1..=plan.nodes).map(|number| {
             let name = format!("node-{number}");
             let clock = world.clock.another();
-            let kernel = Kernel::new(Arc::clone(&world), &name, number, clock.clone());
+            let kernel = kernel::kernel(Arc::clone(&world), &name, number, clock.clone());
             (name, Node { line: Line::new(), clock, kernel, agent: None, number })
         });
         let nodes = nodes.collect();

@@ -7,6 +7,7 @@ use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
     house::House,
+    kernel,
     person::Person,
     run::Weather,
     world::{Unit, World},
@@ -70,7 +71,7 @@ impl<'a> Storm<'a> {
         for node in self.house.node_names() {
             self.house.clock(&node).into_iter().for_each(|clock| clock.set_wrong(0));
             self.house.line(&node).into_iter().for_each(|line| line.set_whole(true));
-            self.house.kernel(&node).into_iter().for_each(|kernel| kernel.recover());
+            self.house.kernel(&node).into_iter().for_each(|one| kernel::recover(&one));
         }
         self.revive().await
     }
@@ -218,8 +219,8 @@ impl<'a> Storm<'a> {
                 self.after(long, Due::SetClock(Some(node.clone())));
                 true
             }
-            "container exits" => kernel.is_some_and(|kernel| kernel.exit_one()),
-            _ => kernel.is_some_and(|kernel| kernel.sicken_one(long)),
+            "container exits" => kernel.is_some_and(|one| kernel::exit_one(&one)),
+            _ => kernel.is_some_and(|one| kernel::sicken_one(&one, long)),
         };
         if happened {
             self.world.tally.world(blow);

@@ -15,10 +15,10 @@ use crate::command::root;
 const FLOORS: &[(&str, &[&str])] = &[
     ("stdx", &["stdx"]),
     ("words", &["api"]),
-    ("kit", &["testkit"]),
     ("decisions", &["admission", "controllers", "network", "podsync", "scheduler"]),
     ("explanations", &["diagnosis"]),
     ("tools", &["client", "host", "store"]),
+    ("stand-ins", &["testkit"]),
     ("loops", &["agent", "apiserver", "dns", "manager"]),
     ("doors", &["cli"]),
     ("roof", &["sim", "stead", "xtask"]),
@@ -27,7 +27,8 @@ const FLOORS: &[(&str, &[&str])] = &[
 /// Who alone may know a crate, beside the roof.
 const KNOWN_BY: &[(&str, &[&str], &str)] = &[
     ("store", &["apiserver"], "write through the API: nothing writes to the store beside it"),
-    ("host", &["agent"], "ask the agent: it alone touches the kernel"),
+    ("host", &["agent", "testkit"], "ask the agent: it alone touches the kernel"),
+    ("testkit", &[], "a stand-in is for tests and the simulation"),
 ];
 
 /// Crates without clock, randomness, files and sockets, and what outside crates they may use.
@@ -243,6 +244,7 @@ fn each_rule_catches_a_tree_that_breaks_it() {
         ("nowhere", "", "", "has no floor"),
         ("dns", "store", "", "write through the API"),
         ("cli", "host", "", "ask the agent"),
+        ("agent", "testkit", "", "a stand-in is for tests"),
         ("scheduler", "tokio", "", "a deciding crate may not"),
         ("scheduler", "", "async fn wait() {}", "a decision does not wait"),
         ("podsync", "", "let now = SystemTime::now();", "time is part of the view"),

@@ -24,7 +24,7 @@ use rustls_pki_types::CertificateDer;
 use serde_json::{Value, json};
 use store::{MemoryJournal, Store};
 
-use crate::runtime::Words;
+use crate::runtime::{Noted, noted};
 
 /// Lets everyone do everything.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ impl Access for Open {
 pub(crate) struct House {
     server: ApiServer,
     manager: Handle,
-    pub(crate) runtime: Words,
+    pub(crate) runtime: Noted,
     folder: tempfile::TempDir,
     agent: Option<tokio::task::JoinHandle<Result<(), agent::AgentError>>>,
 }
@@ -87,7 +87,7 @@ impl House {
         let manager = Manager::start(clients, &Options::new("PEM", 1));
         manager.synced().await;
         let folder = tempfile::tempdir().unwrap();
-        let mut house = House { server, manager, runtime: Words::new(), folder, agent: None };
+        let mut house = House { server, manager, runtime: noted(), folder, agent: None };
         house.begin();
         let accounts: Api<ServiceAccount> = house.api("default");
         house.until("the service account", async || accounts.get("default").await.is_ok()).await;

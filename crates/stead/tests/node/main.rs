@@ -13,7 +13,7 @@ use k8s_openapi::api::{
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 
-use self::house::House;
+use self::{house::House, runtime::running};
 
 #[tokio::test]
 async fn a_pod_starts_and_is_deleted() {
@@ -38,13 +38,13 @@ async fn a_pod_starts_and_is_deleted() {
                 ]
         })
         .await;
-    assert_eq!(house.runtime.log(), ["run pod web-0 0", "start c 0"]);
+    assert_eq!(house.runtime.nature().log(), ["run pod web-0 0", "start c 0"]);
     let pods: Api<Pod> = house.api("default");
     pods.delete("web-0", &DeleteParams::default()).await.unwrap();
     house.until("it is gone", async || house.get("web-0").await.is_none()).await;
-    house.until("no record", async || house.runtime.running().is_empty()).await;
+    house.until("no record", async || running(&house.runtime).is_empty()).await;
     let log = ["stop c within 30", "stop pod web-0", "remove pod web-0"];
-    assert_eq!(house.runtime.log(), log);
+    assert_eq!(house.runtime.nature().log(), log);
     house.close().await;
 }
 
@@ -101,7 +101,7 @@ async fn crashes_and_refusals_show() {
 #[tokio::test]
 async fn readiness_follows_its_probe() {
     let house = House::open().await;
-    house.runtime.exec_code(1);
+    house.runtime.nature().exec_code(1);
     let probe = json!({"exec": {"command": ["ready"]}, "periodSeconds": 1, "failureThreshold": 1});
     let spec = json!({"containers": [{"name": "c", "image": "run:1", "readinessProbe": probe}]});
     house.pod("web-0", "run:1", spec).await;
@@ -111,9 +111,9 @@ async fn readiness_follows_its_probe() {
         pod.pointer("/status/conditions/2/message").unwrap(),
         "containers with unready status: [c]"
     );
-    house.runtime.exec_code(0);
+    house.runtime.nature().exec_code(0);
     house.shows("web-0", ready, json!("True")).await;
-    house.runtime.exec_code(1);
+    house.runtime.nature().exec_code(1);
     house.shows("web-0", ready, json!("False")).await;
     let said = "Warning Unhealthy Readiness probe failed: ".to_owned();
     assert!(house.events("web-0").await.contains(&said));
@@ -127,25 +127,28 @@ async fn containers_outlive_the_agent() {
     house.pod("web-1", "run:1", json!({})).await;
     house.shows("web-0", "/status/phase", json!("Running")).await;
     house.shows("web-1", "/status/phase", json!("Running")).await;
-    let before = house.runtime.running();
+    let before = running(&house.runtime);
     house.kill().await;
     let pods: Api<Pod> = house.api("default");
     let force = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
     pods.delete("web-1", &force).await.unwrap();
-    house.runtime.log();
+    house.runtime.nature().log();
     house.begin();
     // The one that nobody wants any more goes; the other one is as it was.
-    house.until("web-1 is gone", async || !house.runtime.running().contains_key("web-1")).await;
-    assert_eq!(house.runtime.running()["web-0"], before["web-0"]);
-    assert_eq!(house.runtime.log(), ["stop c within 1", "stop pod web-1", "remove pod web-1"]);
+    house.until("web-1 is gone", async || !running(&house.runtime).contains_key("web-1")).await;
+    assert_eq!(running(&house.runtime)["web-0"], before["web-0"]);
+    assert_eq!(
+        house.runtime.nature().log(),
+        ["stop c within 1", "stop pod web-1", "remove pod web-1"]
+    );
     // After a reboot it comes back, counted.
     house.kill().await;
-    house.runtime.reboot();
+    house.runtime.lose_power();
     house.begin();
     let restarts = "/status/containerStatuses/0/restartCount";
     house.shows("web-0", restarts, json!(1)).await;
     house.shows("web-0", "/status/conditions/2/status", json!("True")).await;
-    assert_eq!(house.runtime.log(), ["run pod web-0 1", "start c 1"]);
+    assert_eq!(house.runtime.nature().log(), ["run pod web-0 1", "start c 1"]);
     house.close().await;
 }
 
@@ -170,7 +173,7 @@ async fn volumes_and_environment_reach_the_container() {
     let map = json!({"metadata": {"name": "conf"}, "data": {"a": "1"}});
     maps.create(&PostParams::default(), &serde_json::from_value(map).unwrap()).await.unwrap();
     house.shows("web-0", "/status/phase", json!("Running")).await;
-    let start = house.runtime.start("c");
+    let start = house.runtime.nature().start("c");
     assert!(start.env.contains(&("A".into(), "1".into())));
     let source = |target: &str| {
         start.mounts.iter().find(|mount| mount.target == target).unwrap().source.clone()
@@ -197,7 +200,9 @@ async fn impatience_shortens_the_grace() {
     let pods: Api<Pod> = house.api("default");
     pods.delete("web-0", &DeleteParams::default()).await.unwrap();
     house
-        .until("it is asked", async || house.runtime.log().contains(&"stop c within 30".to_owned()))
+        .until("it is asked", async || {
+            house.runtime.nature().log().contains(&"stop c within 30".to_owned())
+        })
         .await;
     let soon = DeleteParams { grace_period_seconds: Some(1), ..DeleteParams::default() };
     pods.delete("web-0", &soon).await.unwrap();
