@@ -201,7 +201,7 @@ impl Agent {
                 source,
             })?;
         }
-        let (recorder, run) = Recorder::new(client.clone(), config.node.clone(), clock.clone());
+        let (recorder, run) = Recorder::new(client.clone(), &config.node, clock.clone());
         let (sender, changed) = mpsc::unbounded_channel();
         let shared = Shared::new(config, runtime, client, clock, recorder, sender);
         Ok(Agent {

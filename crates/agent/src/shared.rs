@@ -5,13 +5,13 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
+use api::quantity::{milli_of, whole_of};
 use client::Cache;
 use host::runtime::Runtime;
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Secret, Service};
 use podsync::{
     node::NodeFacts,
     observed::{NodeSeen, Refusal},
-    quantity::{milli_of, whole_of},
 };
 use tokio::sync::mpsc;
 

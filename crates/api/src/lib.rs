@@ -23,6 +23,7 @@ pub mod patch;
 pub mod policy;
 pub mod prepare;
 pub mod quantity;
+pub mod requests;
 pub mod resource;
 pub mod selector;
 pub mod status;

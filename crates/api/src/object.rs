@@ -2,7 +2,9 @@
 
 use std::{any::Any, fmt};
 
-use k8s_openapi::{Metadata, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use k8s_openapi::{
+    Metadata, api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -85,6 +87,20 @@ impl<T: Typed> Object for T {
 
     fn as_any_mut(&mut self) -> &mut dyn Any {
         self
+    }
+}
+
+/// How another object or an event names this one, in the version that is at hand.
+pub fn reference<T: Typed>(object: &T) -> ObjectReference {
+    let meta = object.metadata();
+    ObjectReference {
+        api_version: Some(T::API_VERSION.to_owned()),
+        kind: Some(T::KIND.to_owned()),
+        namespace: meta.namespace.clone(),
+        name: meta.name.clone(),
+        uid: meta.uid.clone(),
+        resource_version: meta.resource_version.clone(),
+        field_path: None,
     }
 }
 

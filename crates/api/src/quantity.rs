@@ -150,6 +150,18 @@ pub fn in_list(list: Option<&BTreeMap<String, Written>>, resource: &str) -> Quan
     list.and_then(|list| list.get(resource)).map_or(Quantity::ZERO, of)
 }
 
+/// Thousandths of one resource of a list; 0 when the list lacks it.
+#[must_use]
+pub fn milli_of(list: Option<&BTreeMap<String, Written>>, resource: &str) -> i64 {
+    in_list(list, resource).milli_value()
+}
+
+/// Whole units of one resource of a list, rounded up; 0 when the list lacks it.
+#[must_use]
+pub fn whole_of(list: Option<&BTreeMap<String, Written>>, resource: &str) -> i64 {
+    in_list(list, resource).value()
+}
+
 /// Rewrites a field into its canonical form; what is no quantity stays for validation to report.
 pub fn canonicalise(field: &mut Written) {
     if let Ok(quantity) = Quantity::parse(&field.0) {

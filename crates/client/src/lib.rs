@@ -3,7 +3,8 @@
 //! ```text
 //!   transport ── kube::Client ──┬── Cache::follow   one watch a kind, read by everyone
 //!                               └── Writer          one path for every kind, over JSON
-//!                                      └ Written ── Expectation ── Cache::seen
+//!                                      ├ Written ── Expectation ── Cache::seen
+//!                                      └ Recorder        events, counted and never too many
 //! ```
 //!
 //! It knows no controller: what to write, and when, is decided elsewhere.
@@ -11,17 +12,21 @@
 #![forbid(unsafe_code)]
 
 mod back_off;
+mod blind;
 mod cache;
 pub mod endpoint;
 mod key;
+mod recorder;
 mod transport;
 mod writer;
 
 pub use kube;
 
 pub use back_off::BackOff;
+pub use blind::trust_anyone;
 pub use cache::{AnyCache, Cache};
 pub use key::{Concerns, Expectation, Index, Key, Wake, version_of};
+pub use recorder::{Recorder, Told};
 pub use transport::{https, in_process};
 pub use writer::{Deletion, Merge, Preconditions, WriteError, Writer, Written};
 

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use client::{AnyCache, Deletion, Expectation, Merge, Preconditions, WriteError, Writer, Written};
+use client::{
+    AnyCache, Deletion, Expectation, Merge, Preconditions, Recorder, Told, WriteError, Writer,
+    Written,
+};
 use controllers::{Action, Note, PatchKind, Plan, Propagation, Target, Verb};
 use futures::future::join_all;
+use k8s_openapi::api::core::v1::ObjectReference;
 use thiserror::Error;
 
-use crate::{
-    caches::Caches,
-    recorder::{Recorder, Regarding, Told},
-};
+use crate::caches::Caches;
 
 /// How a plan went.
 #[derive(Default)]
@@ -175,7 +176,7 @@ impl Hands<'_> {
         let say = |note: &Note| {
             let error = failure.map(ToString::to_string).unwrap_or_default();
             self.recorder.tell(Told {
-                regarding: Regarding::from(&outcome.regarding),
+                about: about(&outcome.regarding),
                 warning: note.warning,
                 reason: note.reason,
                 message: note.message.replace("{error}", &error),
@@ -208,5 +209,17 @@ fn policy(propagation: Propagation) -> &'static str {
         Propagation::Background => "Background",
         Propagation::Foreground => "Foreground",
         Propagation::Orphan => "Orphan",
+    }
+}
+
+/// How an event names what it is about.
+fn about(target: &Target) -> ObjectReference {
+    ObjectReference {
+        api_version: target.resource().map(|resource| resource.names().api_version()),
+        kind: Some(target.kind.clone()),
+        namespace: Some(target.namespace.clone()).filter(|namespace| !namespace.is_empty()),
+        name: Some(target.name.clone()),
+        uid: Some(target.uid.clone()),
+        ..ObjectReference::default()
     }
 }

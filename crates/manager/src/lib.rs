@@ -20,7 +20,6 @@ mod controls;
 mod election;
 mod names;
 mod queue;
-mod recorder;
 mod run;
 mod start;
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use client::{Key, Writer};
+use client::{Key, Recorder, Writer};
 use controllers::Plan;
 use jiff::Timestamp;
 use tokio::{
@@ -16,7 +16,6 @@ use crate::{
     carry_out::{Carried, Hands},
     controller::{Control, Failed},
     queue::Queue,
-    recorder::Recorder,
 };
 
 /// A look-again that lies in the past is not repeated faster than this.

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use client::{Identity, Key, Wake, Writer, kube};
+use client::{Identity, Key, Recorder, Wake, Writer, kube};
 use controllers::{Plan, nodes::lifecycle::PodNetwork, statefulset};
 use jiff::Timestamp;
 use tokio::{sync::watch, task::JoinSet};
@@ -17,7 +17,6 @@ use crate::{
     controller::{Control, Controller},
     controls,
     queue::{Figures, Queue},
-    recorder::Recorder,
     run::{Room, run},
 };
 
@@ -231,8 +230,8 @@ impl Manager {
         for (control, queue, workers) in entries {
             let name = control.name();
             let writer = Writer::new(clients(name), name);
-            let (recorder, record) =
-                Recorder::new(control.component(), writer.clone(), Arc::clone(&options.now));
+            let (component, now) = (control.component(), Arc::clone(&options.now));
+            let (recorder, record) = Recorder::new(component, "", writer.clone(), now);
             tasks.spawn(record);
             queues.push((name, Arc::clone(&queue)));
             let room = Arc::new(Room {

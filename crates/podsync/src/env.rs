@@ -2,13 +2,11 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
+use api::quantity::{Quantity, milli_of};
 use k8s_openapi::api::core::v1::{Container, EnvVar, Pod, ResourceFieldSelector, Service};
 use thiserror::Error;
 
-use crate::{
-    observed::{NodeSeen, Observed},
-    quantity::{milli, milli_of},
-};
+use crate::observed::{NodeSeen, Observed};
 
 /// Why a container's settings cannot be made; shown as `CreateContainerConfigError`.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -337,14 +335,13 @@ pub fn resource_field(
     };
     let divisor = match &selector.divisor {
         None => 1000,
-        Some(divisor) => match milli(&divisor.0) {
-            Some(0) => 1000,
-            Some(value) if value > 0 => value,
+        Some(divisor) => match Quantity::parse(&divisor.0).map(Quantity::milli_value) {
+            Ok(0) => 1000,
+            Ok(value) if value > 0 => value,
             _ => return Err(ConfigError::Reference(format!("invalid divisor {}", divisor.0))),
         },
     };
-    let amount = i128::from(amount);
-    let value = amount.div_euclid(divisor) + i128::from(amount.rem_euclid(divisor) != 0);
+    let value = amount.div_euclid(divisor) + i64::from(amount.rem_euclid(divisor) != 0);
     Ok(value.to_string())
 }
 

@@ -25,7 +25,6 @@ pub mod node;
 pub mod observed;
 pub mod plan;
 pub mod probe;
-pub mod quantity;
 pub mod resources;
 pub mod restart;
 mod status;

@@ -1,8 +1,7 @@
 //! Requests and limits as cgroup numbers, quality of service, and who is killed first.
 
+use api::quantity::{milli_of, whole_of};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
-
-use crate::quantity::{milli_of, whole_of};
 
 /// Microseconds of a CPU quota's period: the kernel's usual 100 ms.
 pub const CPU_PERIOD_US: u64 = 100_000;

@@ -5,6 +5,7 @@ use std::{
     net::IpAddr,
 };
 
+use api::quantity;
 use k8s_openapi::api::core::v1::{
     ConfigMap, DownwardAPIVolumeFile, KeyToPath, Pod, Secret, ServiceAccountTokenProjection,
     Volume, VolumeProjection,
@@ -14,7 +15,6 @@ use thiserror::Error;
 use crate::{
     env::{pod_field, resource_field},
     observed::Observed,
-    quantity::milli,
 };
 
 /// Mode of files where neither item nor volume says one.
@@ -178,11 +178,11 @@ pub fn volume_wish(
     addresses: &[IpAddr],
 ) -> Result<VolumeWish, VolumeError> {
     if let Some(empty) = &volume.empty_dir {
-        let limit = empty.size_limit.as_ref().and_then(|limit| milli(&limit.0));
+        let limit = empty.size_limit.as_ref().map(|limit| quantity::of(limit).value());
         return Ok(VolumeWish::Empty {
             memory: empty.medium.as_deref() == Some("Memory"),
             size_limit_bytes: limit
-                .and_then(|limit| u64::try_from(limit / 1000).ok())
+                .and_then(|limit| u64::try_from(limit).ok())
                 .filter(|limit| *limit > 0),
         });
     }

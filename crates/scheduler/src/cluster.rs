@@ -5,12 +5,10 @@ use std::{
     sync::Arc,
 };
 
+use api::requests::{self, Amounts};
 use k8s_openapi::api::core::v1::{Node, Pod};
 
-use crate::{
-    requests::{self, Amounts},
-    volumes::claim_names,
-};
+use crate::{requests::of_pod_at_least, volumes::claim_names};
 
 /// Namespace and name.
 pub(crate) type PodKey = (String, String);
@@ -144,7 +142,7 @@ impl Cluster {
     fn enter(&mut self, key: PodKey, pod: Arc<Pod>, node: String, assumed: bool) {
         let state = PodState {
             requested: requests::of_pod(&pod),
-            requested_at_least: requests::of_pod_at_least(&pod),
+            requested_at_least: of_pod_at_least(&pod),
             node,
             assumed,
             pod,

@@ -1,10 +1,10 @@
 //! What one node must have: the filters that look at this node and the pod alone.
 
+use api::{requests::Amounts, selector::nodes};
 use k8s_openapi::api::core::v1::{Node, Pod, Taint};
 
 use crate::{
     cluster::{HostPort, NodeState, host_ports},
-    requests::Amounts,
     selector,
     verdict::Fault,
 };
@@ -23,7 +23,7 @@ pub(crate) fn node_itself(
     unschedulable(pod, node)?;
     node_name(pod, node)?;
     taints(pod, node)?;
-    if !selector::required_node_affinity_fits(pod, node) {
+    if !nodes::required_node_affinity_fits(pod, node) {
         return Err(Fault::final_("node(s) didn't match Pod's node affinity/selector"));
     }
     ports(pod, state)?;

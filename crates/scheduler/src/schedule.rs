@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use api::requests;
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::{
     affinity::Company,
     cluster::Cluster,
-    filter, requests, score,
+    filter, score,
     spread::Spread,
     verdict::{Fault, Placement, Refusal, Verdict},
     volumes::{BIND_COMPLETED, Claims, SELECTED_NODE, Serving, Storage},

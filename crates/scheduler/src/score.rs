@@ -1,5 +1,6 @@
 //! Which of the nodes that will do is best.
 
+use api::{requests::Amounts, selector::nodes};
 use k8s_openapi::api::core::v1::{Node, Pod};
 
 use crate::{
@@ -58,7 +59,7 @@ pub(crate) fn best<'a>(
 /// Free room after the pod, and how evenly cpu and memory are used: two judges of weight 1.
 fn room(pod: &Pod, state: &NodeState) -> i64 {
     let asked = requests::of_pod_at_least(pod);
-    let of = |list: &requests::Amounts, name: &str| list.get(name).copied().unwrap_or(0);
+    let of = |list: &Amounts, name: &str| list.get(name).copied().unwrap_or(0);
     let mut free = Vec::new();
     for name in ["cpu", "memory"] {
         let total = of(&state.allocatable, name);
@@ -93,7 +94,7 @@ fn wishes(pod: &Pod, node: &Node) -> i64 {
         .iter()
         .flat_map(|a| a.preferred_during_scheduling_ignored_during_execution.iter().flatten());
     terms
-        .filter(|term| selector::node_term_fits(&term.preference, node))
+        .filter(|term| nodes::node_term_fits(&term.preference, node))
         .map(|term| i64::from(term.weight))
         .sum()
 }

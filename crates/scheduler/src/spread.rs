@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use api::selector::nodes;
 use k8s_openapi::{
     api::core::v1::{Node, Pod, TopologySpreadConstraint},
     apimachinery::pkg::apis::meta::v1::LabelSelector,
@@ -114,7 +115,7 @@ fn count(
 fn counts(constraint: &TopologySpreadConstraint, pod: &Pod, node: &Node) -> bool {
     let affinity = constraint.node_affinity_policy.as_deref() != Some("Ignore");
     let taints = constraint.node_taints_policy.as_deref() == Some("Honor");
-    (!affinity || selector::required_node_affinity_fits(pod, node))
+    (!affinity || nodes::required_node_affinity_fits(pod, node))
         && (!taints || selector::untolerated(pod, node, &["NoSchedule", "NoExecute"]).is_none())
 }
 

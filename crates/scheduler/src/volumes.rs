@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use api::{quantity::whole_of, selector::nodes};
 use k8s_openapi::api::{
     core::v1::{
         Node, PersistentVolume, PersistentVolumeClaim, PersistentVolumeSpec, Pod,
@@ -10,7 +11,7 @@ use k8s_openapi::api::{
     storage::v1::StorageClass,
 };
 
-use crate::{requests::whole, selector, verdict::Fault};
+use crate::{selector, verdict::Fault};
 
 /// On a claim: the binder has finished with it.
 pub const BIND_COMPLETED: &str = "pv.kubernetes.io/bind-completed";
@@ -45,7 +46,7 @@ pub fn claim_names(pod: &Pod) -> Vec<String> {
 pub fn claim_requests_bytes(claim: &PersistentVolumeClaim) -> i64 {
     let resources = claim.spec.as_ref().and_then(|spec| spec.resources.as_ref());
     let requests = resources.and_then(|resources| resources.requests.as_ref());
-    requests.and_then(|requests| requests.get("storage")).and_then(whole).unwrap_or(0)
+    whole_of(requests, "storage")
 }
 
 /// Claim names, and whether the claim is made from a template in the pod itself.
@@ -269,7 +270,7 @@ fn topology_fits(term: &TopologySelectorTerm, node: &Node) -> bool {
 pub fn reaches(volume: &PersistentVolume, node: &Node) -> bool {
     let affinity = volume.spec.as_ref().and_then(|spec| spec.node_affinity.as_ref());
     let required = affinity.and_then(|affinity| affinity.required.as_ref());
-    required.is_none_or(|required| selector::node_selector_fits(required, node))
+    required.is_none_or(|required| nodes::node_selector_fits(required, node))
 }
 
 fn reserved_for(spec: &PersistentVolumeSpec, claim: &PersistentVolumeClaim) -> bool {
@@ -294,8 +295,7 @@ fn is_available(volume: &PersistentVolume) -> bool {
 }
 
 fn capacity_bytes(spec: &PersistentVolumeSpec) -> i64 {
-    let capacity = spec.capacity.as_ref().and_then(|capacity| capacity.get("storage"));
-    capacity.and_then(whole).unwrap_or(0)
+    whole_of(spec.capacity.as_ref(), "storage")
 }
 
 fn volume_name(claim: &PersistentVolumeClaim) -> String {

@@ -11,6 +11,7 @@
 mod fields;
 pub mod index;
 mod labels;
+pub mod nodes;
 #[cfg(test)]
 mod tests;
 

@@ -1,20 +1,13 @@
 //! Opening connections to nodes and pods, and saying in upstream's words why one does not open.
 
 use std::{
-    fmt,
     io::{self, ErrorKind},
     net::SocketAddr,
     sync::Arc,
 };
 
-use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{
-        CryptoProvider, ring::default_provider, verify_tls12_signature, verify_tls13_signature,
-    },
-};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject};
+use rustls::{ClientConfig, RootCertStore, SignatureScheme, crypto::ring::default_provider};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -108,8 +101,7 @@ pub fn kubelet_tls(
 /// The same, but whatever the other side shows is taken: upstream's way to pods that serve HTTPS.
 pub(super) fn blind(config: &ClientConfig) -> ClientConfig {
     let mut config = config.clone();
-    let provider = config.crypto_provider().clone();
-    config.dangerous().set_certificate_verifier(Arc::new(Blind { provider }));
+    client::trust_anyone(&mut config);
     config
 }
 
@@ -134,52 +126,5 @@ impl rustls::client::ResolvesClientCert for Nobody {
 
     fn has_certs(&self) -> bool {
         false
-    }
-}
-
-struct Blind {
-    provider: Arc<CryptoProvider>,
-}
-
-impl fmt::Debug for Blind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Blind")
-    }
-}
-
-impl ServerCertVerifier for Blind {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let known = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signed, known)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let known = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signed, known)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

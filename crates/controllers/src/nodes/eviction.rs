@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use api::k8s::{
-    api::core::v1::{Node, Pod, PodCondition, Taint, Toleration},
-    apimachinery::pkg::apis::meta::v1::Time,
+use api::{
+    k8s::{
+        api::core::v1::{Node, Pod, PodCondition, Taint},
+        apimachinery::pkg::apis::meta::v1::Time,
+    },
+    selector::nodes::tolerates,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -54,24 +57,6 @@ pub fn reconcile(view: &View) -> Plan {
         at => plan.look_again = at,
     }
     plan
-}
-
-/// Whether a toleration covers a taint: key, value and effect, an absent one covering all.
-#[must_use]
-pub fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let effect = toleration.effect.as_deref().unwrap_or_default();
-    let key = toleration.key.as_deref().unwrap_or_default();
-    if !effect.is_empty() && effect != taint.effect || !key.is_empty() && key != taint.key {
-        return false;
-    }
-    match toleration.operator.as_deref() {
-        Some("Exists") => true,
-        None | Some("" | "Equal") => {
-            toleration.value.as_deref().unwrap_or_default()
-                == taint.value.as_deref().unwrap_or_default()
-        }
-        Some(_) => false,
-    }
 }
 
 fn evict(view: &View, plan: &mut Plan) {

@@ -5,10 +5,13 @@
 
 use std::sync::Arc;
 
-use api::k8s::api::core::v1::{Node, Pod};
+use api::{
+    k8s::api::core::v1::{Node, Pod},
+    selector::nodes::tolerates,
+};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{OUT_OF_SERVICE, eviction::tolerates};
+use super::OUT_OF_SERVICE;
 use crate::{Action, Plan, Target, Verb};
 
 /// Seconds after its creation before a pod counts as left behind by a node that does not exist: a

@@ -2,9 +2,14 @@
 
 use std::sync::Arc;
 
-use api::k8s::api::{
-    core::v1::{Node, PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimStatus, Pod},
-    storage::v1::StorageClass,
+use api::{
+    k8s::api::{
+        core::v1::{
+            Node, PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimStatus, Pod,
+        },
+        storage::v1::StorageClass,
+    },
+    object::reference,
 };
 
 use super::{
@@ -213,7 +218,7 @@ fn bind(view: &View, volume: &Arc<PersistentVolume>, plan: &mut Plan) {
     let claim = &view.claim;
     let mut held = (**volume).clone();
     let spec = held.spec.get_or_insert_default();
-    let wanted = provision::reference(view);
+    let wanted = reference(&*view.claim);
     let uid = spec.claim_ref.as_ref().and_then(|reference| reference.uid.clone());
     if uid != wanted.uid {
         if spec.claim_ref.is_none() {

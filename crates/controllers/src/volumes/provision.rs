@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use api::k8s::{
-    api::core::v1::{
-        LocalVolumeSource, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm,
-        ObjectReference, PersistentVolume, PersistentVolumeSpec, VolumeNodeAffinity,
+use api::{
+    k8s::{
+        api::core::v1::{
+            LocalVolumeSource, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm,
+            PersistentVolume, PersistentVolumeSpec, VolumeNodeAffinity,
+        },
+        apimachinery::pkg::apis::meta::v1::ObjectMeta,
     },
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    object::reference,
 };
 
 use super::{
@@ -41,7 +44,7 @@ pub(super) fn volume(view: &View) -> Option<PersistentVolume> {
         spec: Some(PersistentVolumeSpec {
             access_modes: spec.access_modes,
             capacity: Some(BTreeMap::from([("storage".to_owned(), storage)])),
-            claim_ref: Some(reference(view)),
+            claim_ref: Some(reference(&*view.claim)),
             local: Some(LocalVolumeSource {
                 path: format!("{}/{name}", folder(node)?),
                 fs_type: None,
@@ -55,20 +58,6 @@ pub(super) fn volume(view: &View) -> Option<PersistentVolume> {
         }),
         status: None,
     })
-}
-
-/// The reference by which a volume names this claim.
-pub(super) fn reference(view: &View) -> ObjectReference {
-    let meta = &view.claim.metadata;
-    ObjectReference {
-        api_version: Some("v1".to_owned()),
-        kind: Some("PersistentVolumeClaim".to_owned()),
-        namespace: meta.namespace.clone(),
-        name: meta.name.clone(),
-        uid: meta.uid.clone(),
-        resource_version: meta.resource_version.clone(),
-        ..ObjectReference::default()
-    }
 }
 
 fn folder(node: &api::k8s::api::core::v1::Node) -> Option<&str> {

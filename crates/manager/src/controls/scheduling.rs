@@ -9,15 +9,13 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use api::object::reference;
 use client::Key;
 use controllers::{Action, Note, Outcome, PatchKind, Plan, Target, Verb, Wait};
 use jiff::Timestamp;
 use k8s_openapi::{
     api::{
-        core::v1::{
-            Namespace, Node, ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod,
-            PodCondition,
-        },
+        core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, PodCondition},
         storage::v1::StorageClass,
     },
     apimachinery::pkg::apis::meta::v1::Time,
@@ -291,17 +289,8 @@ fn prepare(placement: &Placement) -> Plan {
     let mut plan = Plan::default();
     for (claim, volume) in &placement.reserve {
         let mut reserved = PersistentVolume::clone(volume);
-        let meta = &claim.metadata;
         if let Some(spec) = &mut reserved.spec {
-            spec.claim_ref = Some(ObjectReference {
-                api_version: Some("v1".to_owned()),
-                kind: Some("PersistentVolumeClaim".to_owned()),
-                namespace: meta.namespace.clone(),
-                name: meta.name.clone(),
-                uid: meta.uid.clone(),
-                resource_version: meta.resource_version.clone(),
-                ..ObjectReference::default()
-            });
+            spec.claim_ref = Some(reference(&**claim));
         }
         let annotations = reserved.metadata.annotations.get_or_insert_default();
         annotations.insert(BOUND_BY_CONTROLLER.to_owned(), "yes".to_owned());

@@ -5,14 +5,14 @@
 
 use std::time::Duration;
 
-use client::{Writer, in_process};
+use client::{Recorder, Writer, in_process};
 use controllers::{Action, Note, Outcome, Plan, Target, Verb};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{fake::Fake, options, until};
-use crate::{Caches, Handle, Manager, Options, carry_out::Hands, identity, recorder::Recorder};
+use crate::{Caches, Handle, Manager, Options, carry_out::Hands, identity};
 
 const SETS: &str = "statefulsets";
 const CLAIMS: &str = "persistentvolumeclaims";
@@ -245,36 +245,54 @@ async fn y12_a_refused_pod_does_not_stop_the_status() {
     handle.stop().await;
 }
 
-/// E2: what is gone already was deleted with success.
-#[tokio::test(start_paused = true)]
-async fn e2_a_deletion_that_finds_nothing_is_a_success() {
-    let fake = Fake::default();
-    let client = in_process(fake.service(), identity("statefulset-controller"));
-    let writer = Writer::new(client, "test");
-    let (recorder, telling) =
-        Recorder::new("statefulset-controller", writer.clone(), options().now);
-    let telling = tokio::spawn(telling);
-    let caches = Caches::default();
-    let hands = Hands { writer: &writer, recorder: &recorder, caches: &caches };
-    let target = |kind: &str, group: &str, name: &str| Target {
+/// What does a plan, outside of any loop.
+struct Doer {
+    writer: Writer,
+    recorder: Recorder,
+    caches: Caches,
+}
+
+impl Doer {
+    fn of(fake: &Fake) -> Self {
+        let name = "statefulset-controller";
+        let writer = Writer::new(in_process(fake.service(), identity(name)), "test");
+        let (recorder, telling) = Recorder::new(name, "", writer.clone(), options().now);
+        // It ends with the recorder.
+        tokio::spawn(telling);
+        Self { writer, recorder, caches: Caches::default() }
+    }
+
+    fn hands(&self) -> Hands<'_> {
+        Hands { writer: &self.writer, recorder: &self.recorder, caches: &self.caches }
+    }
+}
+
+fn target(kind: &str, group: &str, name: &str, uid: &str) -> Target {
+    Target {
         group: group.to_owned(),
         kind: kind.to_owned(),
         namespace: "default".to_owned(),
         name: name.to_owned(),
-        uid: "u".to_owned(),
-    };
-    let mut delete = Action::delete(target("Pod", "", "web-0"), "x");
+        uid: uid.to_owned(),
+    }
+}
+
+/// E2: what is gone already was deleted with success.
+#[tokio::test(start_paused = true)]
+async fn e2_a_deletion_that_finds_nothing_is_a_success() {
+    let fake = Fake::default();
+    let doer = Doer::of(&fake);
+    let mut delete = Action::delete(target("Pod", "", "web-0", "u"), "x");
     let done = "Delete Pod web-0 in StatefulSet web successful";
     delete.events = Some(Outcome {
-        regarding: target("StatefulSet", "apps", "web"),
+        regarding: target("StatefulSet", "apps", "web", "u"),
         success: Some(Note::normal("SuccessfulDelete", done)),
         failure: vec![Note::warning("FailedDelete", "{error}")],
     });
     let plan = Plan { actions: vec![delete], ..Plan::default() };
-    assert!(hands.carry_out(&plan).await.failure.is_none());
+    assert!(doer.hands().carry_out(&plan).await.failure.is_none());
     until("it is told", || !fake.list("events").is_empty()).await;
     assert_eq!(fake.list("events")[0]["message"], done);
-    telling.abort();
 }
 
 /// K2, K11: a quota on claims that ends half-way stops the rest, and not the pods that have theirs.
@@ -322,23 +340,11 @@ async fn k2_a_claim_that_exists_already_is_no_event() {
     let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
         "metadata": {"namespace": "default", "name": "data-web-0"}, "spec": {}});
     fake.put(CLAIMS, claim.clone());
-    let client = in_process(fake.service(), identity("statefulset-controller"));
-    let writer = Writer::new(client, "test");
-    let (recorder, telling) =
-        Recorder::new("statefulset-controller", writer.clone(), options().now);
-    let telling = tokio::spawn(telling);
-    let caches = Caches::default();
-    let hands = Hands { writer: &writer, recorder: &recorder, caches: &caches };
+    let doer = Doer::of(&fake);
     let claim: PersistentVolumeClaim = serde_json::from_value(claim).unwrap();
     let mut create = Action::new(Verb::Create(Box::new(claim)), "x");
     create.events = Some(Outcome {
-        regarding: Target {
-            group: "apps".to_owned(),
-            kind: "StatefulSet".to_owned(),
-            namespace: "default".to_owned(),
-            name: "web".to_owned(),
-            uid: "set".to_owned(),
-        },
+        regarding: target("StatefulSet", "apps", "web", "set"),
         success: None,
         failure: vec![
             Note::warning("FailedCreate", "of the claim").unless_exists(),
@@ -346,11 +352,12 @@ async fn k2_a_claim_that_exists_already_is_no_event() {
         ],
     });
     let plan = Plan { actions: vec![create], ..Plan::default() };
-    assert!(hands.carry_out(&plan).await.failure.is_some_and(|(_, failure)| failure.is_race()));
+    assert!(
+        doer.hands().carry_out(&plan).await.failure.is_some_and(|(_, failure)| failure.is_race())
+    );
     until("it is told", || !fake.list("events").is_empty()).await;
     let told = fake.list("events");
     assert_eq!((told.len(), &told[0]["message"]), (1, &json!("of the pod: it already exists")));
-    telling.abort();
 }
 
 /// A3: adoption begins with a live look at the set, and ends there in upstream's words.
@@ -358,21 +365,8 @@ async fn k2_a_claim_that_exists_already_is_no_event() {
 async fn a3_before_the_first_adoption() {
     let fake = Fake::default();
     fake.put(SETS, set(|_| ()));
-    let hands = |fake: &Fake| {
-        let client = in_process(fake.service(), identity("statefulset-controller"));
-        let writer = Writer::new(client, "test");
-        let (recorder, _) = Recorder::new("test", writer.clone(), options().now);
-        (writer, recorder, Caches::default())
-    };
-    let (writer, recorder, caches) = hands(&fake);
-    let hands = Hands { writer: &writer, recorder: &recorder, caches: &caches };
-    let target = |uid: &str| Target {
-        group: "apps".to_owned(),
-        kind: "StatefulSet".to_owned(),
-        namespace: "default".to_owned(),
-        name: "web".to_owned(),
-        uid: uid.to_owned(),
-    };
+    let doer = Doer::of(&fake);
+    let target = |uid: &str| target("StatefulSet", "apps", "web", uid);
     let adopt = |uid: &str| {
         let confirm = Action::new(Verb::Confirm(target(uid)), "before adopting");
         let label = json!({"metadata": {"labels": {"adopted": "yes"}}});
@@ -380,7 +374,7 @@ async fn a3_before_the_first_adoption() {
         Plan { actions: vec![confirm, label], ..Plan::default() }
     };
     let fails = async |uid: &str| {
-        let failure = hands.carry_out(&adopt(uid)).await.failure;
+        let failure = doer.hands().carry_out(&adopt(uid)).await.failure;
         failure.map(|(_, failure)| failure.to_string()).unwrap_or_default()
     };
     assert_eq!(

@@ -170,6 +170,30 @@ fn admission_rows() {
             "OutOfcpu: Node didn't have enough resource: cpu, requested: 1501, used: 500, capacity: 2000"
         ],
     );
+    // What the scheduler counts counts here, too: the sandbox's own cost, and a wish for the pod.
+    let mut with_overhead = asks("600m");
+    with_overhead["overhead"] = json!({"cpu": "1"});
+    check_admission(
+        with_overhead,
+        &expect![
+            "OutOfcpu: Node didn't have enough resource: cpu, requested: 1600, used: 500, capacity: 2000"
+        ],
+    );
+    let mut as_a_whole = asks("100m");
+    as_a_whole["resources"] = json!({"requests": {"cpu": "1600m"}});
+    check_admission(
+        as_a_whole,
+        &expect![
+            "OutOfcpu: Node didn't have enough resource: cpu, requested: 1600, used: 500, capacity: 2000"
+        ],
+    );
+    let most = json!({"resources": {"requests": {"memory": "9223372036854775807"}}});
+    check_admission(
+        json!({"containers": [most, most]}),
+        &expect![
+            "OutOfmemory: Node didn't have enough resource: memory, requested: 9223372036854775807, used: 0, capacity: 4294967296"
+        ],
+    );
     check_admission(
         json!({"nodeSelector": {"disk": "hdd"}}),
         &expect![

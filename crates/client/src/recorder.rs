@@ -2,11 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     sync::Arc,
 };
 
-use client::{Merge, WriteError, Writer};
-use controllers::Target;
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
@@ -15,6 +14,8 @@ use k8s_openapi::{
 };
 use serde_json::json;
 use tokio::sync::mpsc;
+
+use crate::{Merge, WriteError, Writer};
 
 /// Events that wait to be written; more are dropped, as they only tell.
 const WAITING_MAX: usize = 1000;
@@ -32,67 +33,83 @@ const BURST: f64 = 25.0;
 const REFILL_S: f64 = 300.0;
 
 /// What is told about an object.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Told {
-    pub(crate) regarding: Regarding,
-    pub(crate) warning: bool,
-    pub(crate) reason: &'static str,
-    pub(crate) message: String,
+#[derive(Debug, Clone, PartialEq)]
+pub struct Told {
+    /// The object; events on one without a namespace go to `default`.
+    pub about: ObjectReference,
+    /// `Warning`, not `Normal`.
+    pub warning: bool,
+    /// In `CamelCase`.
+    pub reason: &'static str,
+    /// A sentence.
+    pub message: String,
 }
 
-/// On which object, as an event names it.
+/// Who tells, as [`EventSource`] has it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Regarding {
-    api_version: String,
-    kind: String,
-    namespace: String,
-    name: String,
-    uid: String,
+struct Source {
+    component: &'static str,
+    /// The node; empty for what does not run on one.
+    host: Arc<str>,
 }
 
-impl From<&Target> for Regarding {
-    fn from(target: &Target) -> Self {
-        Self {
-            api_version: target.resource().map(|r| r.names().api_version()).unwrap_or_default(),
-            kind: target.kind.clone(),
-            namespace: target.namespace.clone(),
-            name: target.name.clone(),
-            uid: target.uid.clone(),
-        }
+/// Something told, by whom and when.
+#[derive(Debug, Clone)]
+struct Noted {
+    source: Source,
+    told: Told,
+    at: Timestamp,
+}
+
+/// Takes what one component tells; a task of its own writes it.
+#[derive(Clone)]
+pub struct Recorder {
+    source: Source,
+    now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    sender: mpsc::Sender<Noted>,
+}
+
+impl fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recorder").field("source", &self.source).finish_non_exhaustive()
     }
 }
 
-/// Takes what one controller tells; a task of its own writes it.
-#[derive(Debug, Clone)]
-pub(crate) struct Recorder {
-    sender: mpsc::Sender<Told>,
-}
-
 impl Recorder {
-    /// A recorder, and the task that writes what it takes until the recorder is dropped.
-    pub(crate) fn new(
+    /// A recorder, and the task that writes what it takes until the recorder and its clones are
+    /// dropped. `host` is the node; empty for what does not run on one.
+    pub fn new(
         component: &'static str,
+        host: &str,
         writer: Writer,
         now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
-    ) -> (Self, impl Future<Output = ()> + Send) {
-        let (sender, mut receiver) = mpsc::channel::<Told>(WAITING_MAX);
+    ) -> (Self, impl Future<Output = ()> + Send + use<>) {
+        let (sender, mut receiver) = mpsc::channel::<Noted>(WAITING_MAX);
         let task = async move {
-            let mut memory = Memory::new(component);
-            let mut told = Vec::new();
-            while receiver.recv_many(&mut told, AT_ONCE).await > 0 {
-                let writes = told.drain(..).filter_map(|told| memory.take(told, now()));
+            let mut memory = Memory::default();
+            let mut noted = Vec::new();
+            while receiver.recv_many(&mut noted, AT_ONCE).await > 0 {
+                let writes = noted.drain(..).filter_map(|noted| memory.take(noted));
                 let writes = together(writes);
                 for error in carry_out(&mut memory, &writer, writes).await {
                     tracing::warn!(component, %error, "an event could not be written");
                 }
             }
         };
-        (Self { sender }, task)
+        (Self { source: Source { component, host: host.into() }, now, sender }, task)
+    }
+
+    /// The same, in the name of another component.
+    #[must_use]
+    pub fn of(&self, component: &'static str) -> Self {
+        let source = Source { component, ..self.source.clone() };
+        Self { source, ..self.clone() }
     }
 
     /// Tells; when too much waits already, it is dropped.
-    pub(crate) fn tell(&self, told: Told) {
-        if let Err(error) = self.sender.try_send(told) {
+    pub fn tell(&self, told: Told) {
+        let noted = Noted { source: self.source.clone(), told, at: (self.now)() };
+        if let Err(error) = self.sender.try_send(noted) {
             tracing::warn!(%error, "an event was dropped");
         }
     }
@@ -159,13 +176,40 @@ async fn carry_out_one(writer: &Writer, write: &Write) -> Result<(), WriteError>
     }
 }
 
+/// On which object, and by whom: what shares a budget.
+/// Source: client-go v1.36 `tools/record/events_cache.go`, `getSpamKey`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Subject {
+    source: Source,
+    /// `apiVersion`, kind, namespace, name and uid.
+    object: [Option<String>; 5],
+}
+
+/// What makes two events the same one. Source: same, `getEventKey`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Same {
+    subject: Subject,
+    field_path: Option<String>,
+    warning: bool,
+    reason: &'static str,
+    message: String,
+}
+
+impl Noted {
+    fn subject(&self) -> Subject {
+        let about = &self.told.about;
+        let parts = [&about.api_version, &about.kind, &about.namespace, &about.name, &about.uid];
+        Subject { source: self.source.clone(), object: parts.map(Clone::clone) }
+    }
+}
+
 /// What has been told, and how often.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Memory {
-    component: &'static str,
-    told: BTreeMap<Told, Remembered>,
-    similar: BTreeMap<(Regarding, bool, &'static str), Similar>,
-    budgets: BTreeMap<Regarding, (f64, Timestamp)>,
+    told: BTreeMap<Same, Remembered>,
+    /// By subject, whether it is a warning, and reason. Source: same, `EventAggregatorByReasonFunc`.
+    similar: BTreeMap<(Subject, bool, &'static str), Similar>,
+    budgets: BTreeMap<Subject, (f64, Timestamp)>,
     /// Nanoseconds in the last name, so that no two names are equal.
     last_name: i128,
 }
@@ -185,38 +229,36 @@ struct Similar {
 }
 
 impl Memory {
-    fn new(component: &'static str) -> Self {
-        let (told, similar, budgets) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { component, told, similar, budgets, last_name: 0 }
-    }
-
     /// What to write for it; `None` when the object has been told too much about.
-    fn take(&mut self, told: Told, now: Timestamp) -> Option<Write> {
-        let mut key = told.clone();
+    fn take(&mut self, noted: Noted) -> Option<Write> {
+        let (subject, now) = (noted.subject(), noted.at);
+        let Noted { source, told, .. } = noted;
         let mut message = told.message.clone();
-        if self.is_one_of_many(&told, now) {
+        let mut key = Same {
+            subject: subject.clone(),
+            field_path: told.about.field_path.clone(),
+            warning: told.warning,
+            reason: told.reason,
+            message: told.message.clone(),
+        };
+        if self.is_one_of_many(&subject, &told, now) {
             message = format!("(combined from similar events): {message}");
             key.message = "(combined)".to_owned();
         }
-        if !self.spend(&told.regarding, now) {
+        if !self.spend(subject, now) {
             return None;
         }
         if let Some(known) = self.told.get_mut(&key) {
             known.count = known.count.saturating_add(1);
             known.last = now;
-            let (name, first, count) = (known.name.clone(), known.first, known.count);
-            return Some(Write::Count(Box::new(self.event(
-                &told,
-                message,
-                name,
-                (first, now, count),
-            ))));
+            let (name, times) = (known.name.clone(), (known.first, now, known.count));
+            return Some(Write::Count(Box::new(event(source, told, message, name, times))));
         }
         self.forget_the_oldest();
-        let name = self.name(&told.regarding, now);
+        let name = self.name(&told.about, now);
         let known = Remembered { name: name.clone(), first: now, last: now, count: 1 };
         self.told.insert(key, known);
-        Some(Write::Create(Box::new(self.event(&told, message, name, (now, now, 1)))))
+        Some(Write::Create(Box::new(event(source, told, message, name, (now, now, 1)))))
     }
 
     /// The event that was counted is gone: told as if for the first time, under the same name.
@@ -230,8 +272,8 @@ impl Memory {
         }
     }
 
-    fn is_one_of_many(&mut self, told: &Told, now: Timestamp) -> bool {
-        let key = (told.regarding.clone(), told.warning, told.reason);
+    fn is_one_of_many(&mut self, subject: &Subject, told: &Told, now: Timestamp) -> bool {
+        let key = (subject.clone(), told.warning, told.reason);
         let fresh = || Similar { messages: BTreeSet::new(), last: now };
         let similar = self.similar.entry(key).or_insert_with(fresh);
         if now.duration_since(similar.last) > SignedDuration::from_secs(SIMILAR_S) {
@@ -246,9 +288,9 @@ impl Memory {
         similar.messages.len() >= SIMILAR_MAX
     }
 
-    /// Takes one from the object's budget.
-    fn spend(&mut self, regarding: &Regarding, now: Timestamp) -> bool {
-        let (budget, since) = self.budgets.entry(regarding.clone()).or_insert((BURST, now));
+    /// Takes one from the subject's budget.
+    fn spend(&mut self, subject: Subject, now: Timestamp) -> bool {
+        let (budget, since) = self.budgets.entry(subject).or_insert((BURST, now));
         let gained = now.duration_since(*since).as_secs_f64().max(0.0) / REFILL_S;
         *budget = (*budget + gained).min(BURST);
         *since = now;
@@ -281,46 +323,38 @@ impl Memory {
     }
 
     /// `<object>.<hex nanoseconds>`: name order is time order.
-    fn name(&mut self, regarding: &Regarding, now: Timestamp) -> String {
+    fn name(&mut self, about: &ObjectReference, now: Timestamp) -> String {
         self.last_name = now.as_nanosecond().max(self.last_name + 1);
-        format!("{}.{:x}", regarding.name, self.last_name)
+        format!("{}.{:x}", about.name.as_deref().unwrap_or_default(), self.last_name)
     }
+}
 
-    fn event(
-        &self,
-        told: &Told,
-        message: String,
-        name: String,
-        (first, last, count): (Timestamp, Timestamp, i32),
-    ) -> Event {
-        let on = &told.regarding;
-        let namespace = if on.namespace.is_empty() { "default" } else { &on.namespace };
-        let metadata = ObjectMeta {
-            name: Some(name),
-            namespace: Some(namespace.to_owned()),
-            ..ObjectMeta::default()
-        };
-        Event {
-            metadata,
-            involved_object: ObjectReference {
-                api_version: Some(on.api_version.clone()),
-                kind: Some(on.kind.clone()),
-                namespace: Some(on.namespace.clone()).filter(|name| !name.is_empty()),
-                name: Some(on.name.clone()),
-                uid: Some(on.uid.clone()),
-                ..ObjectReference::default()
-            },
-            reason: Some(told.reason.to_owned()),
-            message: Some(message),
-            type_: Some(if told.warning { "Warning" } else { "Normal" }.to_owned()),
-            source: Some(EventSource { component: Some(self.component.to_owned()), host: None }),
-            reporting_component: Some(self.component.to_owned()),
-            reporting_instance: Some(String::new()),
-            first_timestamp: Some(Time(whole_seconds(first))),
-            last_timestamp: Some(Time(whole_seconds(last))),
-            count: Some(count),
-            ..Event::default()
-        }
+fn event(
+    Source { component, host }: Source,
+    told: Told,
+    message: String,
+    name: String,
+    (first, last, count): (Timestamp, Timestamp, i32),
+) -> Event {
+    let namespace = told.about.namespace.clone().unwrap_or_else(|| "default".to_owned());
+    let metadata =
+        ObjectMeta { name: Some(name), namespace: Some(namespace), ..ObjectMeta::default() };
+    Event {
+        metadata,
+        involved_object: told.about,
+        reason: Some(told.reason.to_owned()),
+        message: Some(message),
+        type_: Some(if told.warning { "Warning" } else { "Normal" }.to_owned()),
+        source: Some(EventSource {
+            component: Some(component.to_owned()),
+            host: Some(host.as_ref()).filter(|host| !host.is_empty()).map(str::to_owned),
+        }),
+        reporting_component: Some(component.to_owned()),
+        reporting_instance: Some(host.as_ref().to_owned()),
+        first_timestamp: Some(Time(whole_seconds(first))),
+        last_timestamp: Some(Time(whole_seconds(last))),
+        count: Some(count),
+        ..Event::default()
     }
 }
 
@@ -333,20 +367,19 @@ fn whole_seconds(time: Timestamp) -> Timestamp {
 mod tests {
     use super::*;
 
-    fn told(message: &str) -> Told {
-        let target = Target {
-            group: "apps".to_owned(),
-            kind: "StatefulSet".to_owned(),
-            namespace: "default".to_owned(),
-            name: "web".to_owned(),
-            uid: "u".to_owned(),
+    fn told(message: &str, at: Timestamp) -> Noted {
+        let about = ObjectReference {
+            api_version: Some("apps/v1".to_owned()),
+            kind: Some("StatefulSet".to_owned()),
+            namespace: Some("default".to_owned()),
+            name: Some("web".to_owned()),
+            uid: Some("u".to_owned()),
+            ..ObjectReference::default()
         };
-        Told {
-            regarding: Regarding::from(&target),
-            warning: false,
-            reason: "SuccessfulCreate",
-            message: message.to_owned(),
-        }
+        let source = Source { component: "statefulset-controller", host: "".into() };
+        let message = message.to_owned();
+        let told = Told { about, warning: false, reason: "SuccessfulCreate", message };
+        Noted { source, told, at }
     }
 
     fn at(seconds: i64) -> Timestamp {
@@ -365,24 +398,24 @@ mod tests {
 
     #[test]
     fn the_same_event_is_counted() {
-        let mut memory = Memory::new("statefulset-controller");
-        assert_eq!(line(memory.take(told("a"), at(0))), "create web.17979cfe362a0000 x1 a");
-        assert_eq!(line(memory.take(told("b"), at(0))), "create web.17979cfe362a0001 x1 b");
-        assert_eq!(line(memory.take(told("a"), at(5))), "count web.17979cfe362a0000 x2 a");
-        let Some(Write::Count(mut event)) = memory.take(told("a"), at(9)) else {
+        let mut memory = Memory::default();
+        assert_eq!(line(memory.take(told("a", at(0)))), "create web.17979cfe362a0000 x1 a");
+        assert_eq!(line(memory.take(told("b", at(0)))), "create web.17979cfe362a0001 x1 b");
+        assert_eq!(line(memory.take(told("a", at(5)))), "count web.17979cfe362a0000 x2 a");
+        let Some(Write::Count(mut event)) = memory.take(told("a", at(9))) else {
             panic!("counted")
         };
         assert_eq!(event.first_timestamp, Some(Time(at(0))));
         memory.begin_anew(&mut event);
         assert_eq!((event.count, event.first_timestamp), (Some(1), Some(Time(at(9)))));
-        assert_eq!(line(memory.take(told("a"), at(10))), "count web.17979cfe362a0000 x2 a");
+        assert_eq!(line(memory.take(told("a", at(10)))), "count web.17979cfe362a0000 x2 a");
     }
 
     #[test]
     fn what_is_told_at_once_is_written_once() {
-        let mut memory = Memory::new("c");
+        let mut memory = Memory::default();
         let mut at_once = |messages: &[&str], second| -> Vec<String> {
-            let writes = messages.iter().filter_map(|text| memory.take(told(text), at(second)));
+            let writes = messages.iter().filter_map(|text| memory.take(told(text, at(second))));
             let writes: Vec<Write> = writes.collect();
             together(writes).into_iter().map(|write| line(Some(write))).collect()
         };
@@ -394,22 +427,22 @@ mod tests {
 
     #[test]
     fn similar_events_are_combined_after_ten() {
-        let mut memory = Memory::new("c");
+        let mut memory = Memory::default();
         let lines: Vec<String> =
-            (0..12).map(|n| line(memory.take(told(&n.to_string()), at(n)))).collect();
+            (0..12).map(|n| line(memory.take(told(&n.to_string(), at(n))))).collect();
         assert!(lines[8].starts_with("create") && lines[8].ends_with("x1 8"), "{}", lines[8]);
         assert!(lines[9].ends_with("x1 (combined from similar events): 9"), "{}", lines[9]);
         assert!(lines[11].ends_with("x3 (combined from similar events): 11"), "{}", lines[11]);
-        let later = line(memory.take(told("later"), at(700)));
+        let later = line(memory.take(told("later", at(700))));
         assert!(later.ends_with("x1 later"), "{later}");
     }
 
     #[test]
     fn one_object_has_a_budget() {
-        let mut memory = Memory::new("c");
-        let lines: Vec<String> = (0..26).map(|_| line(memory.take(told("a"), at(0)))).collect();
+        let mut memory = Memory::default();
+        let lines: Vec<String> = (0..26).map(|_| line(memory.take(told("a", at(0))))).collect();
         assert!(lines[24].contains("x25"), "{}", lines[24]);
         assert_eq!(lines[25], "dropped");
-        assert!(line(memory.take(told("a"), at(301))).contains("x26"));
+        assert!(line(memory.take(told("a", at(301)))).contains("x26"));
     }
 }
