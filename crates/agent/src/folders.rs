@@ -1,7 +1,8 @@
 //! A pod's own files on the node: hosts, host name, resolv.conf, termination messages.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Read as _, Seek as _, SeekFrom},
     net::IpAddr,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -13,9 +14,11 @@ use podsync::files::{self, ClusterDns};
 use crate::config::Config;
 
 /// Most bytes of a termination message. Source: kubelet v1.36 `MaxContainerTerminationMessageLength`.
-const MESSAGE_MAX_BYTES: usize = 4096;
+const MESSAGE_MAX_BYTES: u64 = 4096;
 /// Most bytes taken from the log instead. Source: same, `...LogLength`.
 const MESSAGE_LOG_MAX_BYTES: usize = 2048;
+/// Most bytes of the log that are read for them: a line may be 16 KiB, and its text counts.
+const LOG_READ_MAX_BYTES: u64 = 64 * 1024;
 /// Most lines taken from the log instead. Source: same, `...LogLines`.
 const MESSAGE_LOG_MAX_LINES: usize = 80;
 
@@ -74,7 +77,25 @@ pub(crate) fn make_termination_file(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o666))
 }
 
+/// The end of a file, whose length is a container's to choose; nothing of one that is not there.
+fn end_of(file: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
+    let mut file = match fs::File::open(file) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(max_bytes)))?;
+    let mut bytes = Vec::new();
+    // It may grow meanwhile.
+    file.take(max_bytes).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// What an ended container said last.
+///
+/// Source: kubernetes v1.36 `pkg/kubelet/kuberuntime/kuberuntime_container.go`,
+/// `getTerminationMessage`: the end of its file, or why that cannot be read.
 pub(crate) fn termination_message(
     pod: &Pod,
     container: Option<&Container>,
@@ -85,8 +106,12 @@ pub(crate) fn termination_message(
     let meta = &pod.metadata;
     let uid = meta.uid.as_deref().unwrap_or("");
     let file = termination_file(config, uid, name, attempt);
-    let said = fs::read(&file).unwrap_or_default();
-    let said = String::from_utf8_lossy(&said[..said.len().min(MESSAGE_MAX_BYTES)]).into_owned();
+    let said = match end_of(&file, MESSAGE_MAX_BYTES) {
+        Ok(said) => String::from_utf8_lossy(&said).into_owned(),
+        Err(error) => {
+            return format!("Error on reading termination log {}: {error}", file.display());
+        }
+    };
     let falls_back = container
         .and_then(|container| container.termination_message_policy.as_deref())
         == Some("FallbackToLogsOnError");
@@ -96,7 +121,10 @@ pub(crate) fn termination_message(
     let namespace = meta.namespace.as_deref().unwrap_or("");
     let pod_name = meta.name.as_deref().unwrap_or("");
     let log = config.log_file(namespace, pod_name, uid, name, attempt);
-    log_tail(&fs::read(log).unwrap_or_default())
+    match end_of(&log, LOG_READ_MAX_BYTES) {
+        Ok(log) => log_tail(&log),
+        Err(error) => format!("Error on reading termination message from logs: {error}"),
+    }
 }
 
 /// The last lines of a log in CRI's format, without times and tags.
@@ -139,7 +167,21 @@ pub(crate) fn remove_pod_folder(config: &Config, uid: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::log_tail;
+    use super::{end_of, log_tail};
+
+    /// A container may write gigabytes there: only their end is read.
+    #[test]
+    fn the_end_of_a_file_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("said");
+        for (text, end) in
+            [(None, ""), (Some(""), ""), (Some("abc"), "abc"), (Some("abcdef"), "cdef")]
+        {
+            text.into_iter().for_each(|text| std::fs::write(&file, text).unwrap());
+            assert_eq!(end_of(&file, 4).unwrap(), end.as_bytes(), "{text:?}");
+        }
+        assert!(end_of(folder.path(), 4).is_err());
+    }
 
     #[test]
     fn the_tail_of_a_log_is_its_text() {

@@ -89,7 +89,8 @@ impl Endpoint {
     pub async fn node(kubeconfig: &str) -> Result<Self, EndpointError> {
         let mut config = config(kubeconfig).await?;
         let nodes = connect(&config)?.get("/api/v1/nodes").await?;
-        let nodes: serde_json::Value = serde_json::from_slice(&nodes).unwrap_or_default();
+        let nodes: serde_json::Value = serde_json::from_slice(&nodes)
+            .map_err(|error| EndpointError::Unreachable(Box::new(error)))?;
         let port = nodes["items"]
             .as_array()
             .into_iter()
@@ -195,8 +196,10 @@ impl Endpoint {
         let body = answer.into_body().collect().await;
         let body = body.map_err(broken)?.to_bytes();
         let text = String::from_utf8_lossy(&body).trim().to_owned();
-        let status: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
-        let message = status["message"].as_str().map_or(text, str::to_owned);
+        // Ours is a Status; a proxy on the way may say it in its own words.
+        let status = serde_json::from_slice::<serde_json::Value>(&body);
+        let message = status.ok().and_then(|status| status["message"].as_str().map(str::to_owned));
+        let message = message.unwrap_or(text);
         Err(EndpointError::Refused { code, message })
     }
 }

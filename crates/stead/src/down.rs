@@ -4,12 +4,14 @@ use std::{
     fs,
     io::ErrorKind,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
 use cli::{Instance, args::Down};
-use host::{net::Network, nft::Firewall, node::Node as Machine, runtime::Runtime as _};
+use host::{
+    daemon::Process, net::Network, nft::Firewall, node::Node as Machine, runtime::Runtime as _,
+};
 
 use crate::{house::keeper_options, seat};
 
@@ -149,20 +151,15 @@ pub(crate) fn keepers(instance: &Instance) -> usize {
 
 async fn end_server(instance: &Instance) -> Result<()> {
     let Some(pid) = seat::holder(instance) else { return Ok(()) };
-    host::daemon::ask_to_end(pid).with_context(|| format!("process {pid} could not be ended"))?;
-    let started = now();
-    while seat::holder(instance) == Some(pid) {
-        if started.elapsed() > SERVER_MAX {
-            bail!("process {pid} does not end: end it with `kill -9 {pid}` and try again");
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+    let failed = || format!("process {pid} could not be ended");
+    let Some(process) = Process::open(pid).with_context(failed)? else { return Ok(()) };
+    host::daemon::ask_to_end(pid).with_context(failed)?;
+    // Its seat goes with it.
+    let ended = tokio::task::spawn_blocking(move || process.ended(SERVER_MAX)).await?;
+    if !ended.with_context(failed)? {
+        bail!("process {pid} does not end: end it with `kill -9 {pid}` and try again");
     }
     Ok(())
-}
-
-#[expect(clippy::disallowed_methods, reason = "a person waits here, by the clock")]
-fn now() -> Instant {
-    Instant::now()
 }
 
 /// Ends every pod: its programs are asked, then killed; keepers and control groups go with them.

@@ -2,7 +2,8 @@
 
 use std::{
     ffi::OsString,
-    io::IsTerminal as _,
+    fs::File,
+    io::{IsTerminal as _, Read as _, Seek as _, SeekFrom},
     path::Path,
     time::{Duration, Instant},
 };
@@ -96,26 +97,34 @@ pub(crate) fn start(instance: &Instance, args: &[OsString]) -> Result<String> {
     let mut server = host::daemon::start(args, &log).context("the server could not be started")?;
     let started = Instant::now();
     loop {
-        let printed = printed_since(&log, seen);
+        // Asked first: what it printed before its end is then read.
+        let ended = server.status()?.is_some();
+        let printed = printed_since(&log, seen)?;
         if let Some(line) = printed.lines().find(|line| line.starts_with("stead is up")) {
             return Ok(line.to_owned());
         }
-        if server.try_wait()?.is_some() {
+        if ended {
             let why = printed.lines().filter_map(|line| line.strip_prefix("stead: ")).next_back();
             let Some(why) = why else { bail!("it ended: see {}", log.display()) };
             return Err(undone(anyhow::anyhow!("{why}"), before.restore(instance)));
         }
-        if started.elapsed() > DETACHED_MAX {
+        let left = DETACHED_MAX.saturating_sub(started.elapsed());
+        if left.is_zero() {
             bail!("it does not answer yet: see {}", log.display());
         }
-        std::thread::sleep(Duration::from_millis(5));
+        server.news(left).context("the server could not be waited for")?;
     }
 }
 
-fn printed_since(log: &Path, seen: u64) -> String {
-    let bytes = std::fs::read(log).unwrap_or_default();
-    let start = usize::try_from(seen).unwrap_or(0).min(bytes.len());
-    String::from_utf8_lossy(&bytes[start..]).into_owned()
+fn printed_since(log: &Path, seen: u64) -> Result<String> {
+    let read = || {
+        let mut file = File::open(log)?;
+        file.seek(SeekFrom::Start(seen))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok::<_, std::io::Error>(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    read().with_context(|| format!("could not read {}", log.display()))
 }
 
 /// What can be known to fail before anything is made.

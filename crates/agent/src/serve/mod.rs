@@ -38,6 +38,8 @@ pub use authorize::Authority;
 
 /// Connections at the same time. One of a log that is followed lasts; a node has 110 pods.
 const CONNECTIONS_MAX: usize = 1024;
+/// Pause after a failed accept: descriptors have run out, and some must be closed first.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long a client may take to begin TLS.
 const HELLO_MAX: Duration = Duration::from_secs(10);
 /// How long a client may take to send a request's head; also how long a connection waits idle.
@@ -100,9 +102,8 @@ impl Kubelet {
             let (stream, place) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    // Too many open files, say: those that are open will end.
                     tracing::warn!(%error, "a connection to the kubelet API was not accepted");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             };

@@ -27,6 +27,10 @@ use crate::{
 /// Seconds between SIGTERM and SIGKILL even if preStop took all the grace. Source: kubelet
 /// v1.36 `minimumGracePeriodInSeconds`.
 const GRACE_MIN_S: u64 = 2;
+/// A job that failed ends this much later: the worker begins it anew as soon as it has ended.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+/// The same for the removal of an exited container, for which nobody waits.
+const REMOVE_AGAIN: Duration = Duration::from_secs(10);
 
 /// Why a write has to be made again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,7 +125,7 @@ pub(super) async fn unmount(shared: Arc<Shared>, uid: String) -> Done {
     let result = volumes::unmount(&shared.config, &uid).await;
     if let Err(error) = &result {
         tracing::warn!(%error, uid, "a pod's volumes were not all unmounted");
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        tokio::time::sleep(TRY_AGAIN).await;
     }
     Done::Unmounted(result.is_ok())
 }
@@ -242,7 +246,7 @@ pub(super) async fn stop(shared: Arc<Shared>, pod: Arc<Pod>, stop: Stop) -> Done
         Err(error) => {
             let error = chain(&error);
             tracing::warn!(container = stop.name, error, "a container could not be stopped");
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            tokio::time::sleep(TRY_AGAIN).await;
         }
     }
     shared.observe().await;
@@ -255,7 +259,7 @@ pub(super) async fn remove_container(shared: Arc<Shared>, uid: String, id: Strin
         Err(error) => {
             let error = chain(&error);
             tracing::warn!(id, error, "an exited container could not be removed");
-            tokio::time::sleep(Duration::from_secs(10)).await;
+            tokio::time::sleep(REMOVE_AGAIN).await;
         }
     }
     shared.observe().await;
@@ -267,7 +271,7 @@ pub(super) async fn stop_pod(shared: Arc<Shared>, uid: String) -> Done {
         Ok(()) | Err(RuntimeError::NoPod(_)) => {}
         Err(error) => {
             tracing::warn!(uid, error = chain(&error), "a pod could not be stopped");
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            tokio::time::sleep(TRY_AGAIN).await;
         }
     }
     shared.observe().await;
@@ -279,7 +283,7 @@ pub(super) async fn remove_pod(shared: Arc<Shared>, uid: String) -> Done {
         Ok(()) | Err(RuntimeError::NoPod(_)) => shared.states.forget(&uid),
         Err(error) => {
             tracing::warn!(uid, error = chain(&error), "a pod's record could not be removed");
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            tokio::time::sleep(TRY_AGAIN).await;
         }
     }
     Done::Nothing

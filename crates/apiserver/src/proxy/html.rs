@@ -87,10 +87,10 @@ impl Page {
                 at = found + 1;
                 continue;
             }
+            at = found + 1 + name.len();
             let name = String::from_utf8_lossy(name).to_ascii_lowercase();
             let links = LINKS.iter().find(|(tag, _)| *tag == name);
             let links = links.map(|(_, links)| *links).unwrap_or_default();
-            at = found + 1 + name.len();
             while let Some(attribute) = next_attribute(html, &mut at) {
                 let Some(value) = attribute.value else { continue };
                 let known =

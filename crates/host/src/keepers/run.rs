@@ -10,6 +10,7 @@ use std::{
     path::Path,
     process::{Command, Stdio},
     sync::Arc,
+    time::Duration,
 };
 
 use nix::fcntl::{Flock, FlockArg};
@@ -22,6 +23,9 @@ use crate::{
     },
     runtime::{PodConfig, PodState, RuntimeError},
 };
+
+/// How long a keeper that was asked to end may keep its connection.
+const END_MAX: Duration = Duration::from_secs(1);
 
 impl Keepers {
     /// Starts the pod's keeper with `addresses`, which are kept with it, and gives its network
@@ -70,7 +74,7 @@ impl Keepers {
             if let Some(lock) = lock {
                 return Ok(lock);
             }
-            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
         Err(RuntimeError::Sandbox(format!("another keeper of pod {uid} lives")))
     }
@@ -179,9 +183,13 @@ impl Keepers {
     pub async fn stop_pod(&self, uid: &str) -> Result<(), RuntimeError> {
         let state = self.pod(uid).ok_or_else(|| RuntimeError::NoPod(uid.to_owned()))?;
         if state.alive {
-            if let Err(error) = self.ask(uid, &Request::StopPod).await {
+            match self.converse(uid, &Request::StopPod).await {
+                Ok((.., mut call)) => {
+                    // It says nothing more: the connection ends when it does.
+                    drop(tokio::time::timeout(END_MAX, call.receive()).await);
+                }
                 // It may have ended before; whether it lives is for its lock to say.
-                tracing::debug!(uid, %error, "keeper did not confirm its end");
+                Err(error) => tracing::debug!(uid, %error, "keeper did not confirm its end"),
             }
             self.wait_for_end(uid).await?;
         }
@@ -189,14 +197,15 @@ impl Keepers {
         Ok(())
     }
 
-    /// A keeper that has answered ends within moments; the kernel then lets go of its lock.
+    /// The kernel closes a dead keeper's files one after another: its lock may go a moment after
+    /// its connection, and nothing tells when.
     async fn wait_for_end(&self, uid: &str) -> Result<(), RuntimeError> {
         const LOOKS_MAX: u32 = 500;
         for _ in 0..LOOKS_MAX {
             if !self.inner.is_alive(uid).map_err(system("lock pod's folder"))? {
                 return Ok(());
             }
-            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
         Err(RuntimeError::Keeper { uid: uid.to_owned(), what: "does not end".to_owned() })
     }

@@ -1,4 +1,4 @@
-//! Prints how long commits take on this disk: `cargo run --release -p store --example latency [FOLDER]`.
+//! Prints how long commits take on this disk: `cargo run --release -p store --example commit_latency [FOLDER]`.
 
 #![expect(clippy::print_stdout, reason = "a program for people")]
 #![expect(clippy::disallowed_methods, reason = "it measures real time")]

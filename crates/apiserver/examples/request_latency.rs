@@ -1,6 +1,6 @@
 //! How long a request takes in-process, without sockets and without syncing to disk.
 //!
-//! `cargo run --release -p apiserver --example latency` prints microseconds: median and 99th
+//! `cargo run --release -p apiserver --example request_latency` prints microseconds: median and 99th
 //! percentile of GET, LIST of 100, create and update of a pod of 2.5 KB.
 
 use std::{io::Write as _, sync::Arc, time::Duration};
