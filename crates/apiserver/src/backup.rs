@@ -315,7 +315,8 @@ fn hole(key: &str, value: &Bytes) -> Result<Stamp, ApiError> {
     hole.map_err(|error| wrong(key, error))
 }
 
-/// Namespaces, then what nobody owns, then what that owns, and so on; by key within.
+/// Namespaces, then what nobody owns, then what that owns, and so on; by key within. Volumes come
+/// last of all: one whose claim is not there yet would look released, and its data be deleted.
 fn owners_first(heads: &BTreeMap<String, Head>) -> Vec<String> {
     let owners: BTreeMap<&str, &[Owner]> = heads
         .values()
@@ -332,9 +333,41 @@ fn owners_first(heads: &BTreeMap<String, Head>) -> Vec<String> {
         }
         depth
     };
-    let place = |head: &Head| if head.kind == "Namespace" { 0 } else { 1 + depth(head) };
+    let place = |head: &Head| match head.kind.as_str() {
+        "Namespace" => 0,
+        "PersistentVolume" => DEPTH_MAX + 2,
+        _ => 1 + depth(head),
+    };
     let mut order: Vec<(usize, &String)> =
         heads.iter().map(|(key, head)| (place(head), key)).collect();
     order.sort_unstable();
     order.into_iter().map(|(_, key)| key.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn owners_come_first_and_volumes_last() {
+        let head = |kind: &str, uid: &str, owner: Option<&str>| {
+            let owner_references = owner.map(|uid| Owner { uid: uid.to_owned() });
+            let metadata = HeadMeta {
+                uid: uid.to_owned(),
+                owner_references: owner_references.into_iter().collect(),
+                ..HeadMeta::default()
+            };
+            Head { kind: kind.to_owned(), metadata, ..Head::default() }
+        };
+        let heads = BTreeMap::from([
+            ("claim".to_owned(), head("PersistentVolumeClaim", "c", Some("s"))),
+            ("namespace".to_owned(), head("Namespace", "n", None)),
+            ("pod".to_owned(), head("Pod", "p", Some("s"))),
+            ("ring".to_owned(), head("Pod", "r", Some("r"))),
+            ("set".to_owned(), head("StatefulSet", "s", None)),
+            ("volume".to_owned(), head("PersistentVolume", "v", None)),
+        ]);
+        let order = owners_first(&heads);
+        assert_eq!(order, ["namespace", "set", "claim", "pod", "ring", "volume"]);
+    }
 }

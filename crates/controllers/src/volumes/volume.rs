@@ -9,7 +9,7 @@ use api::k8s::{
 use jiff::Timestamp;
 
 use super::{BOUND_BY_CONTROLLER, PROVISIONED_BY, VOLUME_PROTECTION, fit};
-use crate::{Action, Note, Outcome, Plan, Target, meta};
+use crate::{Action, Note, Outcome, Plan, Target, Verb, meta};
 
 /// What the decision about one volume may see.
 #[derive(Debug, Clone)]
@@ -94,6 +94,25 @@ fn released(view: &View, plan: &mut Plan) {
         None => phase(view, "Released", None, plan),
         Some((reason, message)) => phase(view, "Failed", Some((reason, message)), plan),
     }
+    // What it says now costs the data: a claim that only the cache does not show is not gone.
+    let confirm = claim_of(volume).filter(|_| !plan.actions.is_empty());
+    if let Some(claim) = confirm {
+        plan.actions.iter_mut().for_each(|told| told.group = 1);
+        plan.actions.push(Action::new(Verb::ConfirmGone(claim), "a cache may be behind"));
+        plan.actions.rotate_right(1);
+    }
+}
+
+/// The claim that it was bound to, by the uid that it had.
+fn claim_of(volume: &PersistentVolume) -> Option<Target> {
+    let reference = volume.spec.as_ref()?.claim_ref.as_ref()?;
+    Some(Target {
+        group: String::new(),
+        kind: "PersistentVolumeClaim".to_owned(),
+        namespace: reference.namespace.clone()?,
+        name: reference.name.clone()?,
+        uid: reference.uid.clone()?,
+    })
 }
 
 /// Who deletes it: its provisioner, or the node that a person's path is on.

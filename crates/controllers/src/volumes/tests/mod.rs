@@ -99,6 +99,8 @@ fn written(plan: &Plan, at: usize) -> Value {
 }
 
 const BIND: &str = "update PersistentVolume";
+/// Comes before a volume is given up: its node deletes or empties it then.
+const CLAIM_GONE: &str = "confirm that PersistentVolumeClaim c is gone";
 
 #[test]
 fn binds_the_smallest_volume_that_fits() {
@@ -400,14 +402,22 @@ fn the_phases_of_a_volume() {
         (held("Retain", none()), Some(elsewhere.clone()), "-"),
     ] {
         let plan = volume_plan(&volume, claim);
+        let sure = plan.to_string().starts_with(&format!("{CLAIM_GONE}; "));
         match wanted {
             "-" => assert_eq!(plan.to_string(), "nothing to do", "{volume}"),
+            "Released" | "Failed" => {
+                assert!(sure, "{plan}: {volume}");
+                assert_eq!(plan.actions.iter().map(|one| one.group).collect::<Vec<_>>(), [0, 1]);
+                assert_eq!(written(&plan, 1)["status"]["phase"], wanted, "{volume}");
+            }
             phase => assert_eq!(written(&plan, 0)["status"]["phase"], phase, "{volume}"),
         }
     }
     assert_eq!(
         told(&volume_plan(&held("Delete", none()), None)),
-        "update status of PersistentVolume v | Warning VolumeFailedDelete error getting deleter volume plugin for volume \"v\": no deletable volume plugin matched",
+        format!(
+            "{CLAIM_GONE}; update status of PersistentVolume v | Warning VolumeFailedDelete error getting deleter volume plugin for volume \"v\": no deletable volume plugin matched"
+        ),
     );
     for (spec, wanted) in [
         (
@@ -421,7 +431,9 @@ fn the_phases_of_a_volume() {
     ] {
         assert_eq!(
             told(&volume_plan(&held("Recycle", json!({"spec": spec})), None)),
-            format!("update status of PersistentVolume v | Warning VolumeFailedRecycle {wanted}"),
+            format!(
+                "{CLAIM_GONE}; update status of PersistentVolume v | Warning VolumeFailedRecycle {wanted}"
+            ),
         );
     }
     assert_eq!(
@@ -429,7 +441,9 @@ fn the_phases_of_a_volume() {
             &held("Delete", json!({"spec": {"hostPath": {"path": "/srv/x"}}})),
             None
         )),
-        "update status of PersistentVolume v | Warning VolumeFailedDelete host_path deleter only supports /tmp/.+ but received provided /srv/x",
+        format!(
+            "{CLAIM_GONE}; update status of PersistentVolume v | Warning VolumeFailedDelete host_path deleter only supports /tmp/.+ but received provided /srv/x"
+        ),
     );
     // One that the controller bound is free again when its claim went elsewhere.
     let ours =
