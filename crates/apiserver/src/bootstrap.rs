@@ -26,10 +26,11 @@ use api::{
 use store::{Expect, Op, WatchError};
 
 use crate::{
+    access::{Reconciled, reconcile},
     ambient::uid,
     codec::{self, Stored},
     server::ApiServer,
-    write::{failed, put, stamp, whole_second},
+    write::{failed, put, remove, stamp, whole_second},
 };
 
 /// What the server must be told to make its first objects.
@@ -37,7 +38,8 @@ use crate::{
 pub struct Bootstrap {
     /// Where pods and nodes reach this server.
     pub advertise: SocketAddr,
-    /// More objects that must be there: roles and bindings. Made only where they are absent.
+    /// More objects that must be there: roles and bindings. They are made where they are absent,
+    /// and given what they lack where a newer stead has more.
     pub objects: Vec<Box<dyn Object>>,
 }
 
@@ -53,12 +55,20 @@ impl ApiServer {
             objects.push(Box::new(namespace(name)));
         }
         objects.extend(priority_classes());
-        objects.extend(wanted.objects);
         let mut ops = self.own_service(wanted.advertise)?;
         for object in objects {
             ops.extend(self.make_absent(object)?);
         }
+        let mut anew = Vec::new();
+        for object in wanted.objects {
+            ops.extend(self.make_current(object, &mut anew)?);
+        }
         self.commit(ops).await.map_err(|error| failed(&error))?;
+        let ops = anew.into_iter().map(|object| self.make_absent(object));
+        let ops = ops.collect::<Result<Vec<_>, _>>()?.concat();
+        if !ops.is_empty() {
+            self.commit(ops).await.map_err(|error| failed(&error))?;
+        }
         self.set_bootstrapped(wanted.advertise);
         Ok(())
     }
@@ -129,6 +139,37 @@ impl ApiServer {
         let value = stamp(resource, &*object, None)?;
         ops.push(put(resource, key, Expect::Absent, &*object, value));
         Ok(ops)
+    }
+
+    /// As `make_absent`; a role or binding that is there is given what it lacks. One that must be
+    /// made anew is removed, and joins `anew`.
+    fn make_current(
+        &self,
+        mut object: Box<dyn Object>,
+        anew: &mut Vec<Box<dyn Object>>,
+    ) -> Result<Vec<Op>, ApiError> {
+        let resource = entry(&*object)?;
+        let meta = object.meta();
+        let namespace = meta.namespace.clone().unwrap_or_default();
+        let key = resource.key(&namespace, meta.name.as_deref().unwrap_or_default());
+        let Some(row) = self.store().get(&key) else { return self.make_absent(object) };
+        let stored = Stored::read(resource, row)?;
+        resource.apply_defaults(&mut *object);
+        let at = Expect::At(stored.row.revision);
+        match reconcile(&*stored.object, &*object) {
+            Reconciled::Same => Ok(Vec::new()),
+            Reconciled::Update(new) => {
+                tracing::info!(key, "a role or binding is given what it lacks");
+                let value = stamp(resource, &*new, stored.managed)?;
+                Ok(vec![put(resource, key, at, &*new, value)])
+            }
+            Reconciled::Anew => {
+                tracing::info!(key, "a binding is made anew: it gave another role");
+                let value = codec::stamp_of(&stored.row.value)?;
+                anew.push(object);
+                Ok(vec![remove(key, at, value)])
+            }
+        }
     }
 
     /// As `make_absent`; an object that differs is made equal, keeping its metadata.

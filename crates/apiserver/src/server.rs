@@ -364,6 +364,12 @@ fn find(ask: &Ask) -> Result<&'static dyn Resource, ApiError> {
     if !resource.namespaced() && !ask.namespace.is_empty() && ask.resource != "namespaces" {
         return Err(unknown());
     }
+    // Without a namespace only lists have a path, and the collections of other verbs a 405.
+    let names_one = !matches!(ask.verb, "list" | "watch" | "deletecollection");
+    let everywhere = resource.namespaced() && ask.namespace.is_empty();
+    if everywhere && !ask.name.is_empty() && names_one {
+        return Err(unknown());
+    }
     if !ask.subresource.is_empty() && resource.subresource(&ask.subresource).is_none() {
         return Err(unknown());
     }

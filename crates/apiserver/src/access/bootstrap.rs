@@ -11,8 +11,11 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
 };
 
-use super::bootstrap_roles::{
-    AGGREGATES, BINDINGS, CLUSTER_ROLES, CONTROLLERS, LOCAL_BINDINGS, LOCAL_ROLES, STEAD,
+use super::{
+    bootstrap_roles::{
+        AGGREGATES, BINDINGS, CLUSTER_ROLES, CONTROLLERS, LOCAL_BINDINGS, LOCAL_ROLES, STEAD,
+    },
+    reconcile::AUTOUPDATE,
 };
 
 const GROUP: &str = "rbac.authorization.k8s.io";
@@ -78,7 +81,7 @@ fn meta(name: &str, namespace: &str, label: Option<String>) -> ObjectMeta {
     let mut labels =
         BTreeMap::from([("kubernetes.io/bootstrapping".to_owned(), "rbac-defaults".to_owned())]);
     labels.extend(label.map(|label| (label, "true".to_owned())));
-    let updated = ("rbac.authorization.kubernetes.io/autoupdate".to_owned(), "true".to_owned());
+    let updated = (AUTOUPDATE.to_owned(), "true".to_owned());
     ObjectMeta {
         name: Some(name.to_owned()),
         namespace: Some(namespace.to_owned()).filter(|namespace| !namespace.is_empty()),

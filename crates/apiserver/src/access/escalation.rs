@@ -184,7 +184,7 @@ fn only_garbage_fields(object: &dyn api::Object, old: Option<&dyn api::Object>) 
 }
 
 /// A rule as rules of one verb on one thing.
-fn break_down(rule: &PolicyRule) -> Vec<PolicyRule> {
+pub(super) fn break_down(rule: &PolicyRule) -> Vec<PolicyRule> {
     let mut parts = Vec::new();
     for group in list(rule.api_groups.as_ref()) {
         for resource in list(rule.resources.as_ref()) {
@@ -218,7 +218,7 @@ fn break_down(rule: &PolicyRule) -> Vec<PolicyRule> {
 }
 
 /// Whether a rule that is held allows all that a broken-down part does.
-fn covers(held: &PolicyRule, part: &PolicyRule) -> bool {
+pub(super) fn covers(held: &PolicyRule, part: &PolicyRule) -> bool {
     let all = |words: &[String], held: &[String]| words.iter().all(|word| has(held, word));
     let groups = all(list(part.api_groups.as_ref()), list(held.api_groups.as_ref()));
     let resources = list(part.resources.as_ref()).iter().all(|resource| {
@@ -240,7 +240,7 @@ fn covers(held: &PolicyRule, part: &PolicyRule) -> bool {
 }
 
 /// Parts on the same thing become one rule again, so that the sentence stays short.
-fn compact(parts: Vec<PolicyRule>) -> Vec<PolicyRule> {
+pub(super) fn compact(parts: Vec<PolicyRule>) -> Vec<PolicyRule> {
     let mut whole: Vec<PolicyRule> = Vec::new();
     let mut places: BTreeMap<[Vec<String>; 3], usize> = BTreeMap::new();
     for part in parts {

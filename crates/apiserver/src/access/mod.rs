@@ -18,6 +18,7 @@ mod kubeconfig;
 mod node;
 mod pki;
 mod rbac;
+mod reconcile;
 mod restriction;
 mod reviews;
 #[cfg(test)]
@@ -34,6 +35,7 @@ use http::request::Parts;
 use k8s_openapi::api::{authentication::v1::TokenRequest, core::v1::ServiceAccount};
 use rustls_pki_types::CertificateDer;
 
+pub(crate) use self::reconcile::{Reconciled, reconcile};
 pub use self::{
     bootstrap::objects as bootstrap_objects,
     directory::Directory,

@@ -36,6 +36,27 @@ async fn a1_paths_and_methods() {
             "/api/v1/configmaps",
             "405 MethodNotAllowed: the server does not allow this method on the requested resource",
         ),
+        (
+            "DELETE",
+            "/api/v1/configmaps",
+            "405 MethodNotAllowed: the server does not allow this method on the requested resource",
+        ),
+        (
+            "GET",
+            "/api/v1/configmaps/a",
+            "404 NotFound: the server could not find the requested resource",
+        ),
+        (
+            "DELETE",
+            "/api/v1/configmaps/a",
+            "404 NotFound: the server could not find the requested resource",
+        ),
+        (
+            "PUT",
+            "/api/v1/pods/p/status",
+            "404 NotFound: the server could not find the requested resource",
+        ),
+        ("GET", "/api/v1/configmaps?fieldSelector=metadata.name=a", "200 ConfigMapList"),
         ("GET", "/api/v1/namespaces/default/configmaps/", "200 ConfigMapList"),
         ("GET", "/api/v1/namespaces/default/", "200 Namespace"),
         (

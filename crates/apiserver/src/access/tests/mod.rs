@@ -6,6 +6,7 @@ mod escalation;
 mod node;
 mod pki;
 mod rbac;
+mod reconcile;
 mod reviews;
 mod tokens;
 
