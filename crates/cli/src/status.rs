@@ -1,10 +1,28 @@
 //! `stead status`: what runs, where, and how much it keeps.
 
-use std::path::Path;
+mod cluster;
 
-use anyhow::Result;
+use std::{fmt::Debug, path::Path};
 
-use crate::Instance;
+use anyhow::{Context as _, Result};
+use client::{
+    endpoint::Endpoint,
+    kube::{Api, Resource, api::ListParams},
+};
+use diagnosis::{Subject, SubjectKind};
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+
+use self::cluster::Seen;
+use crate::{
+    Instance, gather,
+    reach::{Reach, Reached},
+};
+
+/// Lines of sets that are shown; the others are counted.
+const SETS_MAX: usize = 20;
+/// Sets that are not ready and of which is asked why: each costs a dozen requests.
+const WHYS_MAX: usize = 5;
 
 /// What there is to say about a cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -13,42 +31,67 @@ pub struct Status {
     pub pid: Option<u32>,
     /// What `/readyz` answers, if anything.
     pub ready: Option<String>,
-    /// Lines of nodes and sets, as kubectl shows them.
+    /// Lines of nodes, sets, claims, volumes and quotas; or why they could not be read.
     pub objects: Vec<String>,
     /// Pods whose keepers live.
     pub keepers: usize,
 }
 
-/// Asks the server what it holds; what does not answer is left out, for this only tells a person.
-pub async fn ask(kubeconfig: &str, status: &mut Status) {
-    let Ok(server) = client::endpoint::Endpoint::server(kubeconfig).await else { return };
+/// Asks the server what it holds, and about each set that is not ready why.
+pub async fn ask(instance: &Instance, status: &mut Status, now: Timestamp) {
+    let Ok(kubeconfig) = instance.read_kubeconfig() else { return };
+    let Ok(server) = Endpoint::server(&kubeconfig).await else { return };
     let Ok(ready) = server.get("/readyz").await else { return };
     status.ready = Some(String::from_utf8_lossy(&ready).trim().to_owned());
-    for (what, path) in [
-        ("nodes", "/api/v1/nodes"),
-        ("sets", "/apis/apps/v1/statefulsets"),
-        ("claims", "/api/v1/persistentvolumeclaims"),
-    ] {
-        let Ok(list) = server.get(path).await else { continue };
-        let list: serde_json::Value = serde_json::from_slice(&list).unwrap_or_default();
-        let names: Vec<&str> = list["items"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|item| item["metadata"]["name"].as_str())
-            .collect();
-        let shown = names.iter().take(8).copied().collect::<Vec<_>>().join(" ");
-        let more = if names.len() > 8 { " …" } else { "" };
-        status.objects.push(format!("{what:<8} {} {shown}{more}", names.len()));
+    let reach = Reach { kubeconfig: Some(instance.kubeconfig()), ..Reach::default() };
+    match lines(&reach, now).await {
+        Ok(lines) => status.objects = lines,
+        Err(error) => status.objects = vec![format!("objects  could not be read: {error:#}")],
     }
 }
 
+async fn lines(reach: &Reach, now: Timestamp) -> Result<Vec<String>> {
+    let mut reached = reach.connect().await?;
+    let seen = Seen {
+        nodes: all(&reached).await?,
+        pods: all(&reached).await?,
+        sets: all(&reached).await?,
+        claims: all(&reached).await?,
+        volumes: all(&reached).await?,
+        quotas: all(&reached).await?,
+    };
+    let mut lines = seen.nodes();
+    let sets = seen.sets();
+    for (at, (namespace, name, is_ready, line)) in sets.iter().take(SETS_MAX).enumerate() {
+        lines.push(line.clone());
+        if *is_ready || at >= WHYS_MAX {
+            continue;
+        }
+        reached.namespace.clone_from(namespace);
+        let subject = Subject { kind: SubjectKind::Set, name: name.clone() };
+        let why = gather::explain(&reached, &subject, now).await?.map(|why| why.to_string());
+        let first = why.as_deref().and_then(|why| why.lines().next());
+        lines.extend(first.map(|why| format!("         {why}")));
+    }
+    if let Some(more) = sets.len().checked_sub(SETS_MAX).filter(|more| *more > 0) {
+        lines.push(format!("         and {more} more sets"));
+    }
+    lines.extend(seen.storage());
+    lines.extend(seen.quotas());
+    Ok(lines)
+}
+
+async fn all<K>(reached: &Reached) -> Result<Vec<K>>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+{
+    let list = Api::<K>::all(reached.client.clone()).list(&ListParams::default()).await;
+    Ok(list.with_context(|| K::plural(&()).into_owned())?.items)
+}
+
 /// The whole report.
-///
-/// # Errors
-///
-/// When the folder's sizes cannot be read.
-pub fn report(instance: &Instance, status: &Status) -> Result<String> {
+#[must_use]
+pub fn report(instance: &Instance, status: &Status) -> String {
     let mut text = format!("cluster {} in {}\n", instance.name, instance.folder.display());
     match (status.pid, &status.ready) {
         (Some(pid), Some(ready)) => text += &format!("server   process {pid}, {ready}\n"),
@@ -59,15 +102,15 @@ pub fn report(instance: &Instance, status: &Status) -> Result<String> {
     for line in &status.objects {
         text += &format!("{line}\n");
     }
-    for (what, folder) in [
+    let parts = [
         ("objects", instance.store()),
         ("images", instance.runtime().join("images")),
         ("volumes", instance.node().join("volumes")),
         ("logs", instance.node().join("logs")),
-    ] {
-        text += &format!("{what:<8} {}\n", bytes(size(&folder)));
-    }
-    Ok(text)
+    ]
+    .map(|(what, folder)| format!("{what} {}", bytes(size(&folder))));
+    let whole = bytes(size(&instance.folder));
+    text + &format!("disk     {whole} in all: {}\n", parts.join(", "))
 }
 
 /// Bytes as a person reads them.
