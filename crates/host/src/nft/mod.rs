@@ -10,6 +10,7 @@
 //! affinity, which lives in the table's sets, stays.
 
 mod batch;
+mod conntrack;
 mod expression;
 mod table;
 #[cfg(test)]
@@ -24,7 +25,7 @@ use std::{
 use stdx::cidr::Cidr;
 use thiserror::Error;
 
-use self::table::Table;
+use self::{conntrack::Fronts, table::Table};
 use crate::netlink::{Refused, Socket};
 
 /// Everything that the firewall shall do for an instance.
@@ -113,6 +114,8 @@ pub struct Firewall {
     socket: Socket,
     /// What the kernel holds, as far as we put it there.
     applied: Option<Table>,
+    /// The fronts of UDP for which it remembers no flow that is misled.
+    fronts: Option<Fronts>,
 }
 
 impl Firewall {
@@ -124,7 +127,7 @@ impl Firewall {
     pub fn open(instance: &str) -> Result<Self, FirewallError> {
         let name = format!("stead-{instance:.8}");
         match Socket::netfilter() {
-            Ok(socket) => Ok(Self { name, socket, applied: None }),
+            Ok(socket) => Ok(Self { name, socket, applied: None, fronts: None }),
             Err(errno) => Err(FirewallError {
                 table: name,
                 what: "opening a netlink socket".to_owned(),
@@ -134,11 +137,27 @@ impl Firewall {
     }
 
     /// Makes the table say exactly this, at one instant. Blocks for a few milliseconds at most.
+    /// Flows of UDP that a backend has lost are forgotten.
     ///
     /// # Errors
     /// [`FirewallError`]; then the table is as it was before.
     pub fn apply(&mut self, ruleset: &Ruleset) -> Result<(), FirewallError> {
-        let wanted = Table::of(ruleset);
+        self.set(Table::of(ruleset))?;
+        let fronts = Fronts::of(ruleset);
+        if self.fronts.as_ref() == Some(&fronts) {
+            return Ok(());
+        }
+        match conntrack::forget_misled(&mut self.socket, &fronts) {
+            Ok(forgotten) => tracing::debug!(forgotten, "flows to backends that are gone"),
+            // A kernel without ctnetlink, say: new flows are led rightly all the same.
+            Err(refused) => tracing::warn!(what = refused.what, error = %refused.source(),
+                "clients of UDP may go on to talk to pods that are gone"),
+        }
+        self.fronts = Some(fronts);
+        Ok(())
+    }
+
+    fn set(&mut self, wanted: Table) -> Result<(), FirewallError> {
         if let Some(applied) = &self.applied {
             let batch = batch::difference(&self.name, applied, &wanted);
             match batch.map_or(Ok(()), |batch| self.socket.transact(batch)) {

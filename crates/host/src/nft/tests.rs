@@ -1,5 +1,7 @@
 //! Tables put into a real kernel, read back with Debian's `nft`, and packets sent through them.
 
+mod flows;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{ErrorKind, Read, Write},
