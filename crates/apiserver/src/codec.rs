@@ -3,15 +3,13 @@
 //! Kinds that share another's storage (both Event groups) are renamed at this edge: stored bytes
 //! always have the form of the kind that stores.
 
-use std::{
-    io::{self, Write},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use api::{ApiError, Object, Resource, resource};
 use bytes::Bytes;
+use client::GoText;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, ser::Formatter, value::RawValue};
+use serde_json::{Map, Value, value::RawValue};
 use store::{Row, Stamp};
 
 const MANAGED: &str = "managedFields";
@@ -151,36 +149,6 @@ fn write_key(out: &mut Vec<u8>, key: &str) -> Result<(), serde_json::Error> {
 
 fn write_value(out: &mut Vec<u8>, value: &impl Serialize) -> Result<(), serde_json::Error> {
     value.serialize(&mut serde_json::Serializer::with_formatter(out, GoText))
-}
-
-/// Escapes what Go's encoder escapes beyond JSON: `<`, `>`, `&`, U+2028 and U+2029.
-///
-/// The data of a ControllerRevision is compared byte by byte: by upstream's controller, which would
-/// otherwise make a new revision each time, and by kubectl's `rollout undo`.
-struct GoText;
-
-impl Formatter for GoText {
-    fn write_string_fragment<W: Write + ?Sized>(
-        &mut self,
-        writer: &mut W,
-        fragment: &str,
-    ) -> io::Result<()> {
-        // Most texts have none; 0xe2 begins the two separators.
-        if !fragment.bytes().any(|byte| matches!(byte, b'<' | b'>' | b'&' | 0xe2)) {
-            return writer.write_all(fragment.as_bytes());
-        }
-        let special = ['<', '>', '&', '\u{2028}', '\u{2029}'];
-        let mut rest = fragment;
-        while let Some(at) = rest.find(special) {
-            writer.write_all(&rest.as_bytes()[..at])?;
-            let mut after = rest[at..].chars();
-            if let Some(escaped) = after.next() {
-                write!(writer, "\\u{:04x}", u32::from(escaped))?;
-            }
-            rest = after.as_str();
-        }
-        writer.write_all(rest.as_bytes())
-    }
 }
 
 fn separate(out: &mut Vec<u8>, written: usize) {

@@ -15,9 +15,11 @@ mod back_off;
 mod blind;
 mod cache;
 pub mod endpoint;
+mod go_text;
 mod key;
 mod recorder;
 mod transport;
+mod within;
 mod writer;
 
 pub use kube;
@@ -25,9 +27,11 @@ pub use kube;
 pub use back_off::BackOff;
 pub use blind::trust_anyone;
 pub use cache::{AnyCache, Cache};
+pub use go_text::GoText;
 pub use key::{Concerns, Expectation, Index, Key, Wake, version_of};
 pub use recorder::{Recorder, Told};
 pub use transport::{https, in_process};
+pub use within::within;
 pub use writer::{Deletion, Merge, Preconditions, WriteError, Writer, Written};
 
 /// Who calls in-process: a request extension, which no socket can set.

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use crate::{Expectation, key::parse_version};
+use crate::{Expectation, go_text, key::parse_version};
 
 /// Writes as one caller; clones share the connection.
 #[derive(Clone)]
@@ -278,7 +278,8 @@ impl Writer {
         content: &str,
         body: &Value,
     ) -> Result<Answer, WriteError> {
-        let bytes = serde_json::to_vec(body).map_err(|e| WriteError::Unreadable(Box::new(e)))?;
+        // The data of a ControllerRevision may not change: upstream's server compares its bytes.
+        let bytes = go_text::to_vec(body).map_err(|e| WriteError::Unreadable(Box::new(e)))?;
         self.request(method, path, content, bytes).await
     }
 
