@@ -79,5 +79,5 @@ fn moved(view: &View, counts: &StatefulSetStatus) -> bool {
     old.update_revision != counts.update_revision
         || old.observed_generation != view.set.metadata.generation
         || more(counts.updated_replicas, old.updated_replicas)
-        || more(counts.available_replicas, old.available_replicas)
+        || more(counts.available_replicas, view.told_available())
 }

@@ -58,7 +58,8 @@ pub(super) fn complete(view: &View, status: &StatefulSetStatus) -> bool {
 ///
 /// A count that is absent is 0: other API servers leave zeros out.
 pub(super) fn write(view: &View, mut status: StatefulSetStatus) -> Option<Action> {
-    let old = view.set.status.clone().unwrap_or_default();
+    let mut old = view.set.status.clone().unwrap_or_default();
+    old.available_replicas = view.told_available();
     status.observed_generation = status.observed_generation.max(old.observed_generation);
     if weighed(&status) == weighed(&old) && status.conditions == old.conditions {
         return None;

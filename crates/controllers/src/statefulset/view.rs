@@ -114,6 +114,15 @@ impl View {
         i64::from(self.spec().min_ready_seconds.unwrap_or(0)).max(0)
     }
 
+    /// How many pods are available, as far as the set's status tells.
+    ///
+    /// Servers before 1.22 drop this count, and `minReadySeconds` too: it is that of Ready pods there,
+    /// or every look would find it changed.
+    pub(super) fn told_available(&self) -> Option<i32> {
+        let status = self.set.status.as_ref()?;
+        status.available_replicas.or(status.ready_replicas.filter(|_| self.min_ready_s() == 0))
+    }
+
     pub(super) fn deleting(&self) -> bool {
         self.set.metadata.deletion_timestamp.is_some()
     }

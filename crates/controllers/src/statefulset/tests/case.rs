@@ -394,7 +394,8 @@ pub(super) fn view(case: &str) -> View {
                     "currentReplicas",
                     "updatedReplicas",
                 ];
-                for (name, count) in names.iter().zip(value.split('/')) {
+                // `-` is a count that the server does not know.
+                for (name, count) in names.iter().zip(value.split('/')).filter(|(_, c)| *c != "-") {
                     status[name] = json!(count.parse::<i32>().unwrap());
                 }
             }

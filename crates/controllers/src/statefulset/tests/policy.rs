@@ -288,6 +288,8 @@ fn demand_4_the_progress_deadline() {
         "
         2@b from=a counts=2/1/1/1/1 | 0:ok@a 1:crash@b | | deadline=60 since=30 => until 1 is healthy; look again in 30s
         2@b from=a counts=2/1/1/1/1 | 0:ok@a 1:crash@b | | deadline=60 since=60 => say ProgressDeadlineExceeded; until 1 is healthy
+        // a server that knows no availableReplicas
+        2@b from=a counts=2/1/-/1/1 | 0:ok@a 1:crash@b | | deadline=60 since=60 => say ProgressDeadlineExceeded; until 1 is healthy
         // another pod is available: the clock begins anew
         2@b from=a counts=2/1/1/1/1 | 0:ok@a 1:ok@b | | deadline=60 since=60    => delete 0; until 0 is gone; look again in 60s
         // all is rolled out: nothing is counted
