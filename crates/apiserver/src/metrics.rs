@@ -1,10 +1,17 @@
 //! Counts of requests, under upstream's names.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use api::Resource;
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text::encode},
+    encoding::{
+        EncodeLabelSet,
+        text::{encode_eof, encode_registry},
+    },
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
@@ -31,6 +38,9 @@ struct Target {
     version: &'static str,
 }
 
+/// Gauges of another room of the process, as text.
+type Gauges = Box<dyn Fn() -> String + Send + Sync>;
+
 type Durations = Family<Target, Histogram, fn() -> Histogram>;
 
 /// The server's own counts.
@@ -40,6 +50,7 @@ pub(crate) struct Metrics {
     durations: Durations,
     longrunning: Family<Target, Gauge>,
     inflight: Gauge,
+    others: Mutex<Vec<Gauges>>,
 }
 
 impl fmt::Debug for Metrics {
@@ -59,6 +70,7 @@ impl Default for Metrics {
             durations,
             longrunning: Family::default(),
             inflight: Gauge::default(),
+            others: Mutex::default(),
         };
         let registry = &mut metrics.registry;
         registry.register(
@@ -144,10 +156,19 @@ impl Metrics {
         self.durations.get_or_create(&target).observe(took.as_secs_f64());
     }
 
+    /// Shows what another room tells, too.
+    pub(crate) fn also_shows(&self, gauges: Gauges) {
+        self.others.lock().unwrap_or_else(PoisonError::into_inner).push(gauges);
+    }
+
     /// The text that `/metrics` answers.
     pub(crate) fn text(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
-        encode(&mut text, &self.registry)?;
+        encode_registry(&mut text, &self.registry)?;
+        for gauges in self.others.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            text += &gauges();
+        }
+        encode_eof(&mut text)?;
         Ok(text)
     }
 }

@@ -208,6 +208,11 @@ impl ApiServer {
         self.inner.options.gates
     }
 
+    /// Has `/metrics` show what `gauges` answers, too: families of gauges in Prometheus' text form.
+    pub fn also_shows(&self, gauges: impl Fn() -> String + Send + Sync + 'static) {
+        self.inner.metrics.also_shows(Box::new(gauges));
+    }
+
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.inner.metrics
     }

@@ -24,7 +24,7 @@ pub struct Budget {
 
 /// The budgets of all sets; clones are the same. A set that is gone has none, unlike upstream's series.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Budgets(Arc<Mutex<BTreeMap<Key, Budget>>>);
+pub struct Budgets(Arc<Mutex<BTreeMap<Key, Budget>>>);
 
 impl Budgets {
     /// Sets or, with `None`, forgets a set's.
@@ -35,12 +35,69 @@ impl Budgets {
         }
     }
 
-    /// All, in the order of namespaces and names.
-    pub(crate) fn all(&self) -> Vec<Budget> {
-        self.lock().values().cloned().collect()
+    /// Upstream's gauges of them, in Prometheus' text form; empty where no set has a budget.
+    #[must_use]
+    pub fn text(&self) -> String {
+        text(&self.lock().values().cloned().collect::<Vec<_>>())
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Budget>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What one gauge shows of a set.
+type Gauge = fn(&Budget) -> i64;
+
+fn text(sets: &[Budget]) -> String {
+    let families: [(&str, &str, Gauge); 2] = [
+        (
+            "statefulset_controller_statefulset_max_unavailable",
+            "[ALPHA] Maximum number of unavailable pods allowed during StatefulSet rolling updates",
+            |set| set.max_unavailable,
+        ),
+        (
+            "statefulset_controller_statefulset_unavailable_replicas",
+            "[ALPHA] Current number of unavailable pods in StatefulSet",
+            |set| set.unavailable,
+        ),
+    ];
+    let mut text = String::new();
+    for (family, help, value) in families.iter().filter(|_| !sets.is_empty()) {
+        text += &format!("# HELP {family} {help}\n# TYPE {family} gauge\n");
+        for set in sets {
+            let Budget { namespace, name, pod_management_policy: policy, .. } = set;
+            text += &format!(
+                "{family}{{pod_management_policy={policy:?},statefulset_name={name:?},\
+                 statefulset_namespace={namespace:?}}} {}\n",
+                value(set)
+            );
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gauges_of_budgets_are_upstreams() {
+        assert_eq!(Budgets::default().text(), "");
+        let set = Budget {
+            namespace: "shop".to_owned(),
+            name: "web".to_owned(),
+            pod_management_policy: "Parallel".to_owned(),
+            max_unavailable: 3,
+            unavailable: 1,
+        };
+        let budgets = Budgets::default();
+        budgets.set(&Key::new("shop", "web"), Some(set));
+        let text = budgets.text();
+        let labels = r#"{pod_management_policy="Parallel",statefulset_name="web",statefulset_namespace="shop"}"#;
+        for (family, value) in [("max_unavailable", 3), ("unavailable_replicas", 1)] {
+            let line = format!("statefulset_controller_statefulset_{family}{labels} {value}");
+            assert!(text.lines().any(|one| one == line), "{text}");
+        }
     }
 }

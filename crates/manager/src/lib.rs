@@ -23,7 +23,7 @@ mod queue;
 mod run;
 mod start;
 
-pub use budgets::Budget;
+pub use budgets::{Budget, Budgets};
 pub use caches::{Caches, Lists, Wakes};
 pub use controller::{Controller, Failed};
 pub use election::{Election, Elector, Lost};

@@ -145,6 +145,8 @@ impl House {
             stop,
             stopped,
         };
+        let budgets = house.manager.budgets();
+        house.server.also_shows(move || budgets.text());
         house.serve_api(local, &credentials);
         house.sweep();
         if let Err(error) = house.open_node(instance, flags, &plan, &credentials, kubelet).await {

@@ -270,6 +270,9 @@ async fn a5_health_and_version() {
     assert!(version["gitVersion"].as_str().unwrap().starts_with("v1.36.2+stead."));
     let metrics = house.get("/metrics").await.text();
     assert!(metrics.contains("apiserver_request_total"), "{metrics}");
+    house.server.also_shows(|| "# TYPE pets gauge\npets 3\n".to_owned());
+    let metrics = house.get("/metrics").await.text();
+    assert!(metrics.ends_with("# TYPE pets gauge\npets 3\n# EOF\n"), "{metrics}");
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
 };
-use manager::{Budget, Election, Handle};
+use manager::{Budgets, Election, Handle};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
@@ -80,7 +80,7 @@ impl Health {
     fn metrics(&self) -> String {
         let (is_working, figures, sets) = match &*self.working() {
             Some(handle) => (1, handle.figures(), handle.budgets()),
-            None => (0, Vec::new(), Vec::new()),
+            None => (0, Vec::new(), Budgets::default()),
         };
         let mut families = Vec::new();
         if self.elects {
@@ -108,40 +108,8 @@ impl Health {
                 writeln!(text, "{name}{{name={label:?}}} {value}").unwrap_or(());
             }
         }
-        text + &budgets(&sets)
+        text + &sets.text()
     }
-}
-
-/// What one gauge shows of a set.
-type Gauge = fn(&Budget) -> i64;
-
-/// The gauges of sets whose rollouts have a budget (spec section 15).
-fn budgets(sets: &[Budget]) -> String {
-    let families: [(&str, &str, Gauge); 2] = [
-        (
-            "statefulset_controller_statefulset_max_unavailable",
-            "[ALPHA] Maximum number of unavailable pods allowed during StatefulSet rolling updates",
-            |set| set.max_unavailable,
-        ),
-        (
-            "statefulset_controller_statefulset_unavailable_replicas",
-            "[ALPHA] Current number of unavailable pods in StatefulSet",
-            |set| set.unavailable,
-        ),
-    ];
-    let mut text = String::new();
-    for (family, help, value) in families.iter().filter(|_| !sets.is_empty()) {
-        text += &format!("# HELP {family} {help}\n# TYPE {family} gauge\n");
-        for set in sets {
-            let Budget { namespace, name, pod_management_policy: policy, .. } = set;
-            text += &format!(
-                "{family}{{pod_management_policy={policy:?},statefulset_name={name:?},\
-                 statefulset_namespace={namespace:?}}} {}\n",
-                value(set)
-            );
-        }
-    }
-    text
 }
 
 /// Serves until dropped.
@@ -179,28 +147,5 @@ async fn converse(stream: TcpStream, health: Arc<Health>) {
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     if let Ok(Err(error)) = timeout(CONNECTION_MAX, connection).await {
         tracing::debug!(error, "a connection ended early");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_gauges_of_budgets_are_upstreams() {
-        assert_eq!(budgets(&[]), "");
-        let set = Budget {
-            namespace: "shop".to_owned(),
-            name: "web".to_owned(),
-            pod_management_policy: "Parallel".to_owned(),
-            max_unavailable: 3,
-            unavailable: 1,
-        };
-        let text = budgets(&[set]);
-        let labels = r#"{pod_management_policy="Parallel",statefulset_name="web",statefulset_namespace="shop"}"#;
-        for (family, value) in [("max_unavailable", 3), ("unavailable_replicas", 1)] {
-            let line = format!("statefulset_controller_statefulset_{family}{labels} {value}");
-            assert!(text.lines().any(|one| one == line), "{text}");
-        }
     }
 }

@@ -86,6 +86,8 @@ pub(super) async fn b7_m3_never_more_than_max_unavailable(place: Place) {
         })
         .await;
     assert_eq!(place.most_down(), 2);
+    let shown = place.kubectl("get --raw /metrics").await;
+    assert!(shown.contains("statefulset_controller_statefulset_max_unavailable{"), "{shown}");
     assert_eq!(place.moves(), "-4 -3 +3 +4 -2 -1 +1 +2 -0 +0");
 }
 
