@@ -8,6 +8,9 @@ pub struct Controller {
     /// Kubeconfig of the cluster; without it, the cluster that this pod runs in.
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
+    /// Work in this namespace alone, with rights in it alone; otherwise in the whole cluster.
+    #[arg(long, value_name = "NAMESPACE", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub namespace: Option<String>,
     /// Sets that are worked on at the same time.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = at_least_one)]
     pub concurrent_statefulset_syncs: usize,
@@ -32,9 +35,18 @@ pub struct Controller {
     /// Name of the Lease.
     #[arg(long, value_name = "NAME", default_value = "stead-statefulset-controller")]
     pub leader_elect_resource_name: String,
-    /// Namespace of the Lease.
-    #[arg(long, value_name = "NAMESPACE", default_value = "kube-system")]
-    pub leader_elect_resource_namespace: String,
+    /// Namespace of the Lease: kube-system, or what --namespace says.
+    #[arg(long, value_name = "NAMESPACE")]
+    pub leader_elect_resource_namespace: Option<String>,
+}
+
+impl Controller {
+    /// Where the Lease is: with `--namespace`, rights end at that namespace.
+    #[must_use]
+    pub fn lease_namespace(&self) -> &str {
+        let told = self.leader_elect_resource_namespace.as_deref();
+        told.or(self.namespace.as_deref()).unwrap_or("kube-system")
+    }
 }
 
 /// A feature gate and whether it is open.
@@ -93,6 +105,26 @@ fn duration(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_lease_is_where_the_rights_are() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            flags: Controller,
+        }
+        let check = |line: &str, wanted: &str| {
+            let words = std::iter::once("stead").chain(line.split_whitespace());
+            let flags = <Line as clap::Parser>::try_parse_from(words).unwrap().flags;
+            assert_eq!(flags.lease_namespace(), wanted, "{line}");
+        };
+        check("", "kube-system");
+        check("--namespace shop", "shop");
+        check("--leader-elect-resource-namespace locks", "locks");
+        check("--namespace=shop --leader-elect-resource-namespace=locks", "locks");
+        let words = ["stead", "--namespace", ""];
+        assert!(<Line as clap::Parser>::try_parse_from(words).is_err());
+    }
 
     #[test]
     fn durations() {

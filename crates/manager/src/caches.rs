@@ -31,8 +31,9 @@ struct Followed {
     follow: Follow,
 }
 
-type Follow =
-    Box<dyn Fn(kube::Client, u64, Lists) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+type Follow = Box<
+    dyn Fn(kube::Client, u64, &Scope) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync,
+>;
 
 /// How caches get the objects that are there when they begin.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -44,9 +45,17 @@ pub enum Lists {
     Paged,
 }
 
-impl Lists {
-    fn watcher(self) -> watcher::Config {
-        match self {
+/// What of a cluster is watched, and how.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Scope {
+    pub(crate) lists: Lists,
+    /// Only this namespace, of kinds that live in one.
+    pub(crate) namespace: Option<String>,
+}
+
+impl Scope {
+    fn watcher(&self) -> watcher::Config {
+        match self.lists {
             Lists::Streamed => watcher::Config::default().streaming_lists(),
             Lists::Paged => watcher::Config::default(),
         }
@@ -91,10 +100,10 @@ impl Caches {
         &self,
         client: &kube::Client,
         seed: u64,
-        lists: Lists,
+        scope: &Scope,
     ) -> Vec<Pin<Box<dyn Future<Output = ()> + Send>>> {
         let watches = self.named.values().zip(seed..);
-        watches.map(|(followed, seed)| (followed.follow)(client.clone(), seed, lists)).collect()
+        watches.map(|(followed, seed)| (followed.follow)(client.clone(), seed, scope)).collect()
     }
 
     fn add<K>(&mut self) -> Cache<K>
@@ -109,10 +118,18 @@ impl Caches {
         let names = resource.names();
         let follow: Follow = {
             let cache = cache.clone();
-            Box::new(move |client, seed, lists| {
-                let cache = cache.clone();
-                let stream = watcher(Api::<K>::all(client), lists.watcher());
-                Box::pin(async move { cache.follow(names.plural, seed, stream).await })
+            Box::new(move |client, seed, scope| {
+                let (cache, config) = (cache.clone(), scope.watcher());
+                match scope.namespace.as_deref().filter(|_| resource.namespaced()) {
+                    Some(namespace) => {
+                        let stream = client::within::<K>(client, namespace, config);
+                        Box::pin(async move { cache.follow(names.plural, seed, stream).await })
+                    }
+                    None => {
+                        let stream = watcher(Api::<K>::all(client), config);
+                        Box::pin(async move { cache.follow(names.plural, seed, stream).await })
+                    }
+                }
             })
         };
         let any: Arc<dyn AnyCache> = Arc::new(cache.clone());
@@ -134,10 +151,13 @@ impl Caches {
             let kind = ApiResource::from_gvk_with_plural(&kind, names.plural);
             let follow: Follow = {
                 let cache = cache.clone();
-                Box::new(move |client, seed, lists| {
+                Box::new(move |client, seed, scope| {
                     let cache = cache.clone();
-                    let all = Api::<DynamicObject>::all_with(client, &kind);
-                    let stream = watcher(all, lists.watcher());
+                    let all = match scope.namespace.as_deref().filter(|_| resource.namespaced()) {
+                        Some(namespace) => Api::namespaced_with(client, namespace, &kind),
+                        None => Api::<DynamicObject>::all_with(client, &kind),
+                    };
+                    let stream = watcher(all, scope.watcher());
                     Box::pin(async move { cache.follow(names.plural, seed, stream).await })
                 })
             };

@@ -12,8 +12,8 @@ use jiff::Timestamp;
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
-    budgets::{Budget, Budgets},
-    caches::{AnyConcerns, Caches, Lists, Then, Wakes, subscribe_all},
+    budgets::Budgets,
+    caches::{AnyConcerns, Caches, Lists, Scope, Then, Wakes, subscribe_all},
     controller::{Control, Controller},
     controls,
     queue::{Figures, Queue},
@@ -74,6 +74,9 @@ pub struct Options {
     pub only: Option<Vec<&'static str>>,
     /// How caches begin.
     pub lists: Lists,
+    /// Only what is in this namespace; `None` is the whole cluster. Kinds outside of namespaces are
+    /// watched whole.
+    pub namespace: Option<String>,
     /// Whether ResourceQuotas may be read, so that a set which one has stopped goes on at once when there is
     /// room; otherwise it is tried again later and later.
     pub quotas: bool,
@@ -95,6 +98,7 @@ impl Options {
             dns: None,
             only: None,
             lists: Lists::default(),
+            namespace: None,
             quotas: true,
         }
     }
@@ -106,6 +110,7 @@ impl fmt::Debug for Options {
             .field("workers", &self.workers)
             .field("seed", &self.seed)
             .field("only", &self.only)
+            .field("namespace", &self.namespace)
             .finish_non_exhaustive()
     }
 }
@@ -157,10 +162,10 @@ impl Handle {
         self.queues.iter().map(|(name, queue)| (*name, queue.figures())).collect()
     }
 
-    /// The sets whose rollouts have a budget (spec section 15), as they were last decided about.
+    /// The sets whose rollouts have a budget (spec section 15), as they are last decided about.
     #[must_use]
-    pub fn budgets(&self) -> Vec<Budget> {
-        self.budgets.all()
+    pub fn budgets(&self) -> Budgets {
+        self.budgets.clone()
     }
 
     /// Whether no controller works on anything now; keys that wait for their time do not count.
@@ -245,7 +250,8 @@ impl Manager {
             });
             tasks.spawn(run(room, stopped.clone()));
         }
-        for watch in caches.follow(&clients(CACHES_CLIENT), options.seed, options.lists) {
+        let scope = Scope { lists: options.lists, namespace: options.namespace.clone() };
+        for watch in caches.follow(&clients(CACHES_CLIENT), options.seed, &scope) {
             watches.spawn(watch);
         }
         Handle { stop, tasks, watches, queues, caches, budgets }

@@ -3,13 +3,18 @@
 //! Only this controller runs, on paused time: whatever happens was woken, for nothing looks again
 //! by itself within the time that these rows wait.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use client::{Recorder, Writer, in_process};
+use client::{Recorder, Writer, in_process, kube::client::Body};
 use controllers::{Action, Note, Outcome, Plan, Target, Verb};
+use http::Request;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use serde_json::{Value, json};
 use tokio::time::Instant;
+use tower::ServiceExt as _;
 
 use super::{fake::Fake, options, until};
 use crate::{Caches, Handle, Manager, Options, carry_out::Hands, identity};
@@ -71,6 +76,39 @@ async fn at_once(what: &str, done: impl Fn() -> bool) {
     until(what, done).await;
     let took = began.elapsed();
     assert!(took < Duration::from_secs(1), "{what}: nothing woke it for {took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_namespace_is_watched_alone() {
+    let fake = Fake::default();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let clients = |name: &str| {
+        let asked = Arc::clone(&asked);
+        let service = fake.service().map_request(move |request: Request<Body>| {
+            let path = request.uri().path().to_owned();
+            asked.lock().unwrap().push(path);
+            request
+        });
+        in_process(service, identity(name))
+    };
+    let only = Some(vec!["statefulset-controller"]);
+    let namespace = Some("default".to_owned());
+    let handle = Manager::start(clients, &Options { only, namespace, ..options() });
+    handle.synced().await;
+    let mut paths = asked.lock().unwrap().clone();
+    paths.sort_unstable();
+    let wanted = [
+        "/api/v1/namespaces/default/persistentvolumeclaims",
+        "/api/v1/namespaces/default/pods",
+        "/api/v1/namespaces/default/resourcequotas",
+        "/apis/apps/v1/namespaces/default/controllerrevisions",
+        "/apis/apps/v1/namespaces/default/statefulsets",
+        "/apis/stead.io/v1alpha1/namespaces/default/statefulsetpolicies",
+    ];
+    assert_eq!(paths, wanted);
+    fake.put(SETS, set(|_| ()));
+    at_once("the first pod", || has(&fake, "web-0")).await;
+    handle.stop().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -93,6 +93,7 @@ fn start(flags: &Controller, config: &Config) -> Result<manager::Handle> {
     options.only = Some(vec![manager::STATEFULSET]);
     options.lists = Lists::Paged;
     options.quotas = false;
+    options.namespace.clone_from(&flags.namespace);
     for gate in &flags.feature_gates {
         match gate {
             Gate::MaxUnavailableStatefulSet(open) => options.statefulset.max_unavailable = *open,
@@ -134,11 +135,7 @@ fn election(flags: &Controller) -> Result<Election> {
         lease: flags.leader_elect_lease_duration,
         renew_deadline: flags.leader_elect_renew_deadline,
         retry: flags.leader_elect_retry_period,
-        ..Election::new(
-            &flags.leader_elect_resource_namespace,
-            &flags.leader_elect_resource_name,
-            &unique,
-        )
+        ..Election::new(flags.lease_namespace(), &flags.leader_elect_resource_name, &unique)
     };
     election.check().map_err(anyhow::Error::msg)?;
     Ok(election)

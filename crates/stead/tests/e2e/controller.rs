@@ -132,21 +132,21 @@ fn run(cluster: &Cluster, line: &str) -> String {
     text(&output)
 }
 
-/// Gives the controller its account, with the rights of the manifest and no others.
-fn admit(cluster: &Cluster) {
+/// Gives the controller its account in this namespace, with the rights of the manifest and no others.
+fn admit(cluster: &Cluster, manifest: &str, namespace: &str) {
     let folder = cluster.folder.path();
     fs::write(folder.join("web.yaml"), SET).unwrap();
-    run(cluster, &format!("kubectl apply -f {}", root().join("deploy/rbac.yaml").display()));
-    run(
-        cluster,
+    run(cluster, &format!("kubectl apply -f {}", root().join(manifest).display()));
+    let line = format!(
         "set -e
-token=$(kubectl create token stead-statefulset-controller -n kube-system --duration 1h)
+token=$(kubectl create token stead-statefulset-controller -n {namespace} --duration 1h)
 cp $KUBECONFIG ~/controller.kubeconfig
 export KUBECONFIG=~/controller.kubeconfig
-user=$(kubectl config view -o jsonpath='{.users[0].name}')
+user=$(kubectl config view -o jsonpath='{{.users[0].name}}')
 kubectl config unset users
-kubectl config set-credentials $user --token=$token",
+kubectl config set-credentials $user --token=$token"
     );
+    run(cluster, &line);
 }
 
 fn set_is(cluster: &Cluster, wanted: &str) {
@@ -164,7 +164,7 @@ fn a_set_lives_under_a_controller_of_its_own() {
     let _turn = Turn::take();
     let cluster = Cluster::start("controller", &["--controllers='*,-statefulset'"]);
     cluster.import(&["busybox.tar"]);
-    admit(&cluster);
+    admit(&cluster, "deploy/rbac.yaml", "kube-system");
     run(&cluster, "kubectl apply -f ~/web.yaml");
     assert_eq!(run(&cluster, "kubectl get pods -o name"), "", "its own controller is off");
 
@@ -232,7 +232,7 @@ fn a_dead_leader_is_followed_and_nothing_is_done_twice() {
     let _turn = Turn::take();
     let cluster = Cluster::start("leaders", &["--controllers='*,-statefulset'"]);
     cluster.import(&["busybox.tar"]);
-    admit(&cluster);
+    admit(&cluster, "deploy/rbac.yaml", "kube-system");
     let one = Controller::start(&cluster, "one", "--leader-elect", "works, against");
     let two = Controller::start(&cluster, "two", "--leader-elect", "another process leads");
     assert!(
@@ -270,4 +270,34 @@ fn a_dead_leader_is_followed_and_nothing_is_done_twice() {
     assert!(two.ended().success(), "{}", fs::read_to_string(log).unwrap());
     let lease = "kubectl get lease -n kube-system stead-statefulset-controller -o jsonpath='{.spec.holderIdentity}/{.spec.leaseTransitions}'";
     assert_eq!(run(&cluster, lease), "/1", "it was given back");
+}
+
+#[test]
+fn a_role_in_one_namespace_is_enough() {
+    let _turn = Turn::take();
+    let cluster = Cluster::start("namespaced", &["--controllers='*,-statefulset'"]);
+    cluster.import(&["busybox.tar"]);
+    run(&cluster, "kubectl create namespace shop");
+    admit(&cluster, "deploy/namespaced-rbac.yaml", "shop");
+    run(&cluster, "kubectl apply -f ~/web.yaml");
+    run(&cluster, "kubectl config set-context --current --namespace shop");
+    run(&cluster, "kubectl apply -f ~/web.yaml");
+    let flags = "--namespace shop --leader-elect";
+    let controller = Controller::start(&cluster, "one", flags, "works, against");
+    set_is(&cluster, "2/2 2");
+    policies_hold(&cluster);
+    assert_eq!(controller.ask(&cluster, "/readyz").trim(), "ok");
+    run(&cluster, "kubectl delete sts web --cascade=orphan");
+    run(&cluster, "kubectl apply -f ~/web.yaml");
+    set_is(&cluster, "2/2 2");
+    assert_eq!(run(&cluster, "kubectl get pods -n default -o name"), "", "it is not its namespace");
+    let lease = "kubectl get lease -n shop stead-statefulset-controller -o jsonpath='{.spec.holderIdentity}'";
+    assert_ne!(run(&cluster, lease), "");
+    controller.signal("-TERM");
+    let log = controller.log.clone();
+    let ended = controller.ended();
+    let log = fs::read_to_string(log).unwrap();
+    assert!(ended.success(), "{log}");
+    assert_eq!(run(&cluster, lease), "", "it was given back");
+    assert!(!log.contains("forbidden") && !log.contains("WARN"), "{log}");
 }
