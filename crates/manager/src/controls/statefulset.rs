@@ -96,6 +96,8 @@ impl Sets {
     fn refused(&self, key: &Key, now: Timestamp) -> Option<Refused> {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         let (error, since) = refused.get_mut(key)?;
+        // Conditions tell it to people, in whole seconds as the API has its times.
+        let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
         Some(Refused { error: error.clone(), since: *since.get_or_insert(now) })
     }
 

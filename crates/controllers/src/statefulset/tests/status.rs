@@ -91,7 +91,7 @@ fn t6_written_only_when_it_differs() {
         0@a |                           => as it was
         0@a counts=0/0/0/0/0 |          => as it was
         // servers before 1.22 know no availableReplicas, nor minReadySeconds
-        1@a counts=1/1/-/1/1 | 0:ok@a       => as it was
+        1@a counts=1/1/-/1/1 told | 0:ok@a  => as it was
         1@a counts=1/0/-/1/1 | 0:ok@a       => 1/1/1 1+1@a>a
         1@a counts=1/1/-/1/1 | 0:unready@a  => 1/0/0 1+1@a>a
         1@a counts=1/1/-/1/1 min=10 | 0:ok@a => 1/1/1 1+1@a>a
