@@ -120,7 +120,8 @@ impl View {
     /// or every look would find it changed.
     pub(super) fn told_available(&self) -> Option<i32> {
         let status = self.set.status.as_ref()?;
-        status.available_replicas.or(status.ready_replicas.filter(|_| self.min_ready_s() == 0))
+        let ready = status.ready_replicas.filter(|_| self.min_ready_s() == 0);
+        status.available_replicas.or(ready)
     }
 
     pub(super) fn deleting(&self) -> bool {
