@@ -139,6 +139,15 @@ pub(crate) const WORLD: [&str; 25] = [
     "person makes set again",
 ];
 
+/// What happens where sets say more than plain ones: more rows of the third table.
+pub(crate) const MORE: [&str; 5] = [
+    "person moves start",
+    "person changes retention",
+    "person edits policy",
+    "person pauses",
+    "person reserves ordinals",
+];
+
 /// How often each has happened.
 #[derive(Debug, Default)]
 pub struct Tally {
@@ -161,7 +170,7 @@ impl Tally {
     }
 
     pub(crate) fn world(&self, what: &'static str) {
-        debug_assert!(WORLD.contains(&what), "{what} is no row of the table");
+        debug_assert!(WORLD.iter().chain(&MORE).any(|row| *row == what), "{what} is no row");
         with(&self.world, |all| *all.entry(what).or_default() += 1);
     }
 
@@ -205,7 +214,9 @@ impl Tally {
             }
         });
         with(&self.world, |all| {
-            for what in WORLD {
+            for what in
+                WORLD.into_iter().chain(MORE.into_iter().filter(|what| all.contains_key(what)))
+            {
                 let count = all.get(what).copied().unwrap_or(0);
                 text.push_str(&format!("{what:<42}{count:>8}\n"));
             }
@@ -213,9 +224,9 @@ impl Tally {
         text
     }
 
-    /// Cells that are still zero.
+    /// Cells that are still zero; `more` as in [`crate::Script::more`].
     #[must_use]
-    pub fn empty_cells(&self) -> Vec<String> {
+    pub fn empty_cells(&self, more: bool) -> Vec<String> {
         let mut empty = Vec::new();
         with(&self.requests, |all| {
             for (wrong, row) in WRONGS {
@@ -237,7 +248,11 @@ impl Tally {
         });
         with(&self.world, |all| {
             empty.extend(
-                WORLD.iter().filter(|what| !all.contains_key(*what)).map(|w| (*w).to_owned()),
+                WORLD
+                    .iter()
+                    .chain(MORE.iter().filter(|_| more))
+                    .filter(|what| !all.contains_key(*what))
+                    .map(|w| (*w).to_owned()),
             );
         });
         empty

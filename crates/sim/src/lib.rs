@@ -26,6 +26,7 @@ mod storm;
 mod tests;
 mod trace;
 mod wire;
+mod wish;
 mod world;
 
 pub use faults::Tally;

@@ -1,4 +1,5 @@
-//! Runs seeds and says what came of them: `sim [--seeds N] [--seed S] [--mutants] [--trace FILE]`.
+//! Runs seeds and says what came of them: `sim [--seeds N] [--seed S] [--more] [--mutants] [--trace
+//! FILE]`.
 
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "it speaks to the person who runs it")]
@@ -18,9 +19,10 @@ use anyhow::{Context as _, Result, bail};
 use sim::{CONVERGES_WITHIN_S, MUTANTS, Outcome, Script, Tally, ground, simulate};
 use tracing_subscriber::EnvFilter;
 
-const USAGE: &str = "usage: sim [--seeds N] [--seed S] [--mutants] [--trace FILE]
+const USAGE: &str = "usage: sim [--seeds N] [--seed S] [--more] [--mutants] [--trace FILE]
   --seeds N     so many seeds, from S on (1)
   --seed S      the first seed; alone: this seed only, which replays what it did
+  --more        half of the sets have a start of their ordinals, retention and a StatefulSetPolicy
   --mutants     shows which invariant catches each wrong planner, in up to N seeds
   --trace FILE  writes everything that happened under the last seed
 RUST_LOG=debug prints what the parts say.";
@@ -42,15 +44,23 @@ struct Asked {
     seed: Option<u64>,
     trace: Option<PathBuf>,
     mutants: bool,
+    more: bool,
 }
 
 impl Asked {
     fn parse(mut words: impl Iterator<Item = String>) -> Result<Self> {
         let mut asked = Self::default();
         while let Some(word) = words.next() {
-            if word == "--mutants" {
-                asked.mutants = true;
-                continue;
+            match word.as_str() {
+                "--mutants" => {
+                    asked.mutants = true;
+                    continue;
+                }
+                "--more" => {
+                    asked.more = true;
+                    continue;
+                }
+                _ => {}
             }
             let value = words.next().with_context(|| USAGE)?;
             match word.as_str() {
@@ -91,8 +101,8 @@ fn main() -> Result<()> {
     }
     let first = asked.seed.unwrap_or(1);
     let seeds = asked.seeds.unwrap_or(1);
-    let sum = run(first, seeds, asked.trace.as_ref())?;
-    report(&sum, seeds)
+    let sum = run(first, seeds, asked.more, asked.trace.as_ref())?;
+    report(&sum, seeds, asked.more)
 }
 
 /// Runs each wrong planner until something catches it.
@@ -128,7 +138,7 @@ fn mutants(seeds: u64) -> Result<()> {
 }
 
 /// Runs the seeds on as many threads as there are processors, each seed on one of them.
-fn run(first: u64, seeds: u64, trace: Option<&PathBuf>) -> Result<Sum> {
+fn run(first: u64, seeds: u64, more: bool, trace: Option<&PathBuf>) -> Result<Sum> {
     let sum = Mutex::new(Sum::default());
     let next = AtomicU64::new(first);
     let threads = thread::available_parallelism().map_or(1, usize::from);
@@ -146,7 +156,8 @@ fn run(first: u64, seeds: u64, trace: Option<&PathBuf>) -> Result<Sum> {
                             return Ok(());
                         }
                         let panics = PANICS.with(Cell::get);
-                        let outcome = simulate(&Script::of(seed), &ground, &folder)?;
+                        let script = Script { more, ..Script::of(seed) };
+                        let outcome = simulate(&script, &ground, &folder)?;
                         if let Some(file) = trace.filter(|_| seed + 1 == first + seeds) {
                             fs::write(file, &outcome.trace)?;
                         }
@@ -185,7 +196,7 @@ fn add(sum: &mut Sum, seed: u64, outcome: &Outcome, panics: u64) {
     }
 }
 
-fn report(sum: &Sum, seeds: u64) -> Result<()> {
+fn report(sum: &Sum, seeds: u64, more: bool) -> Result<()> {
     println!("{}", sum.tally.table());
     println!(
         "{seeds} seeds, {} commits; slowest convergence {} s of simulated time, bound {CONVERGES_WITHIN_S} s",
@@ -194,7 +205,8 @@ fn report(sum: &Sum, seeds: u64) -> Result<()> {
     let mut failed: Vec<_> = sum.failed.iter().collect();
     failed.sort();
     for (seed, faults) in &failed {
-        println!("seed {seed} failed; `cargo xtask sim --seed {seed}` replays it");
+        let flag = if more { " --more" } else { "" };
+        println!("seed {seed} failed; `cargo xtask sim --seed {seed}{flag}` replays it");
         for fault in faults.iter().take(5) {
             println!("    {fault}");
         }
@@ -205,7 +217,7 @@ fn report(sum: &Sum, seeds: u64) -> Result<()> {
     if !failed.is_empty() {
         bail!("{} of {seeds} seeds failed", failed.len());
     }
-    let empty = sum.tally.empty_cells();
+    let empty = sum.tally.empty_cells(more);
     if seeds >= FULL_TABLE_SEEDS && !empty.is_empty() {
         bail!("never tried: {}", empty.join(", "));
     }

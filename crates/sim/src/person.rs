@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use api::policy::StatefulSetPolicy;
 use client::kube::{
     Api, Client,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions},
@@ -13,73 +14,34 @@ use k8s_openapi::api::{
 };
 use serde_json::{Value, json};
 
-use crate::{chance::Chance, trace::What, world::World};
+use crate::{
+    trace::What,
+    wish::{More, Rules, Wish},
+    world::World,
+};
 
-/// What the person wants of one set.
-#[derive(Debug, Clone)]
-pub(crate) struct Wish {
-    pub(crate) name: String,
-    pub(crate) replicas: u64,
-    pub(crate) parallel: bool,
-    pub(crate) claims: bool,
-    pub(crate) min_ready_s: u64,
-    pub(crate) partition: u64,
-    pub(crate) grace_s: u64,
-    /// Of the template.
-    pub(crate) image: String,
-    /// Not there: to be made.
-    pub(crate) away: bool,
-    /// It has been there before.
-    pub(crate) again: bool,
-}
-
-impl Wish {
-    /// A set as chance has it.
-    pub(crate) fn draw(name: &str, chance: &Chance) -> Self {
-        Self {
-            name: name.to_owned(),
-            replicas: chance.between(1, 4),
-            parallel: chance.percent(30),
-            claims: chance.percent(60),
-            min_ready_s: if chance.percent(25) { chance.between(1, 8) } else { 0 },
-            partition: 0,
-            grace_s: chance.between(1, 20),
-            image: "app:1".to_owned(),
-            away: true,
-            again: false,
-        }
-    }
-
-    fn object(&self) -> Value {
-        let claims = json!([{"metadata": {"name": "data"}, "spec": {
-            "storageClassName": "local-path", "accessModes": ["ReadWriteOnce"],
-            "resources": {"requests": {"storage": "1Gi"}}}}]);
-        let mounts = json!([{"name": "data", "mountPath": "/data"}]);
-        let none = json!([]);
-        json!({"metadata": {"name": self.name}, "spec": {
-            "replicas": self.replicas,
-            "serviceName": "web",
-            "podManagementPolicy": if self.parallel { "Parallel" } else { "OrderedReady" },
-            "minReadySeconds": self.min_ready_s,
-            "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": self.partition}},
-            "selector": {"matchLabels": {"app": self.name}},
-            "template": {
-                "metadata": {"labels": {"app": self.name, "all": "web"}},
-                "spec": {
-                    "terminationGracePeriodSeconds": self.grace_s,
-                    // A token's folder would be a mount on the machine that simulates.
-                    "automountServiceAccountToken": false,
-                    "containers": [{
-                        "name": "main", "image": self.image,
-                        "readinessProbe": {"exec": {"command": ["check"]}, "periodSeconds": 3},
-                        "volumeMounts": if self.claims { &mounts } else { &none },
-                    }],
-                },
-            },
-            "volumeClaimTemplates": if self.claims { claims } else { none.clone() },
-        }})
-    }
-}
+/// What a person does to a set, each with its weight.
+static ACTS: [(&str, u64); 16] = [
+    ("person scales", 20),
+    ("person changes template", 20),
+    ("person changes template for the worse", 6),
+    ("person mends template", 6),
+    ("person moves partition", 10),
+    ("person deletes pod", 12),
+    ("person deletes pod by force", 4),
+    ("person deletes set in the foreground", 3),
+    ("person orphans and adopts", 5),
+    ("person edits labels", 6),
+    ("person deletes claim", 5),
+    // Those that say more than a plain set.
+    ("person moves start", 8),
+    ("person changes retention", 6),
+    ("person edits policy", 10),
+    ("person pauses", 8),
+    ("person reserves ordinals", 8),
+];
+/// How many of them are done to plain sets.
+const PLAIN: usize = 11;
 
 /// The person, with what they want.
 pub(crate) struct Person {
@@ -120,8 +82,9 @@ impl Person {
 
     /// Makes the set of this number, unless it is there; one that is still going is refused.
     pub(crate) async fn make(&mut self, number: usize) -> Answer {
-        let Some(wish) = self.wishes.get_mut(number) else { return Ok(()) };
+        let Some(wish) = self.wishes.get(number) else { return Ok(()) };
         let object = typed(wish.object())?;
+        self.apply_policy(wish).await?;
         let made = self.sets().create(&PostParams::default(), &object).await;
         let taken = matches!(&made, Err(client::kube::Error::Api(status)) if status.code == 409);
         let there = taken && {
@@ -143,19 +106,8 @@ impl Person {
         if self.wishes[number].away {
             return Ok(None);
         }
-        let acts: [(&'static str, u64); 11] = [
-            ("person scales", 20),
-            ("person changes template", 20),
-            ("person changes template for the worse", 6),
-            ("person mends template", 6),
-            ("person moves partition", 10),
-            ("person deletes pod", 12),
-            ("person deletes pod by force", 4),
-            ("person deletes set in the foreground", 3),
-            ("person orphans and adopts", 5),
-            ("person edits labels", 6),
-            ("person deletes claim", 5),
-        ];
+        let plain = self.wishes[number].more.is_none();
+        let acts = if plain { &ACTS[..PLAIN] } else { &ACTS[..] };
         let mut left = chance.below(acts.iter().map(|(_, weight)| weight).sum());
         let act = acts.iter().find(|(_, weight)| {
             let found = left < *weight;
@@ -207,6 +159,14 @@ impl Person {
                 self.wishes[number].away = true;
                 return Ok(true);
             }
+            "person moves start"
+            | "person changes retention"
+            | "person edits policy"
+            | "person pauses"
+            | "person reserves ordinals" => {
+                self.say_more(act, number);
+                self.apply(number).await?;
+            }
             "person edits labels" => {
                 let Some(pod) = self.pod_of(number).await? else { return Ok(false) };
                 let name = pod.metadata.name.unwrap_or_default();
@@ -227,16 +187,55 @@ impl Person {
         Ok(false)
     }
 
-    /// Makes the set what it shall be now.
+    /// Wishes something else of what only some sets say.
+    fn say_more(&mut self, act: &str, number: usize) {
+        let world = Arc::clone(&self.world);
+        let chance = &world.chance;
+        let Some(more) = &mut self.wishes[number].more else { return };
+        match act {
+            "person moves start" => more.start = chance.between(0, 3),
+            "person changes retention" => {
+                more.deletes_scaled = chance.percent(50);
+                more.deletes_with_set = chance.percent(50);
+            }
+            "person edits policy" => {
+                more.policy = chance.percent(80).then(|| Rules::draw(chance));
+            }
+            "person pauses" => {
+                let rules = more.policy.get_or_insert_default();
+                rules.paused = !rules.paused;
+            }
+            _ => more.policy.get_or_insert_default().reserved = Rules::reserve(chance),
+        }
+    }
+
+    /// Makes the set what it shall be now, and its policy.
     async fn apply(&self, number: usize) -> Answer {
         let wish = &self.wishes[number];
-        let spec = json!({"spec": {
-            "replicas": wish.replicas,
-            "updateStrategy": {"rollingUpdate": {"partition": wish.partition}},
-            "template": {"spec": {"containers": [{"name": "main", "image": wish.image}]}},
-        }});
-        let patch = Patch::Strategic(&spec);
+        self.apply_policy(wish).await?;
+        let patch = wish.patch();
+        let patch = Patch::Strategic(&patch);
         self.sets().patch(&wish.name, &PatchParams::default(), &patch).await.map(drop)
+    }
+
+    async fn apply_policy(&self, wish: &Wish) -> Answer {
+        let Some(More { policy, .. }) = &wish.more else { return Ok(()) };
+        let policies: Api<StatefulSetPolicy> = Api::namespaced(self.client.clone(), "default");
+        let missing = |error: &client::kube::Error| matches!(error, client::kube::Error::Api(status) if status.code == 404);
+        let Some(mut wanted) = policy.as_ref().and_then(|_| wish.policy()) else {
+            return match policies.delete(&wish.name, &DeleteParams::default()).await {
+                Err(error) if !missing(&error) => Err(error),
+                _ => Ok(()),
+            };
+        };
+        let params = PatchParams::default();
+        match policies.patch(&wish.name, &params, &Patch::Merge(&wanted)).await {
+            Err(error) if missing(&error) => {
+                wanted["metadata"] = json!({"name": wish.name});
+                policies.create(&PostParams::default(), &typed(wanted)?).await.map(drop)
+            }
+            other => other.map(drop),
+        }
     }
 
     async fn pod_of(&self, number: usize) -> Answer<Option<Pod>> {
@@ -269,6 +268,9 @@ impl Person {
             let image = format!("app:{}", self.templates);
             let wish = &mut self.wishes[number];
             wish.partition = 0;
+            if let Some(rules) = wish.more.as_mut().and_then(|more| more.policy.as_mut()) {
+                rules.paused = false;
+            }
             if !wish.image.starts_with("app") {
                 wish.image = image;
             }
@@ -283,13 +285,8 @@ impl Person {
     }
 
     /// What upstream's controller leaves to a person: a pod of a bad revision that its set waits
-    /// for, a foreign pod under the name of one of its own, and a pod that was made just as its
-    /// claim was deleted (it waits for the claim, and the claim for it).
+    /// for, unless its policy replaces such pods, and a foreign pod under the name of one of its own.
     pub(crate) async fn tend(&self) -> Answer {
-        let claims: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), "default");
-        let claims = claims.list(&ListParams::default()).await?.items.into_iter();
-        let going = claims.filter(|claim| claim.metadata.deletion_timestamp.is_some());
-        let going: Vec<String> = going.filter_map(|claim| claim.metadata.name).collect();
         let pods = self.pods().list(&ListParams::default()).await?.items;
         for pod in pods {
             let meta = &pod.metadata;
@@ -304,16 +301,22 @@ impl Person {
                 .as_ref()
                 .is_some_and(|all| all.get("app").is_some_and(|app| app == "nobody"));
             let ours = meta.owner_references.as_ref().is_some_and(|owners| !owners.is_empty());
-            let held = going.iter().any(|claim| {
-                claim.strip_prefix("data-") == meta.name.as_deref()
-                    && pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Pending")
-            });
-            if bad || held || foreign && !ours {
+            let alone = bad && self.replaces(meta.name.as_deref().unwrap_or_default());
+            if bad && !alone || foreign && !ours {
                 self.world.trace.say(format!("person takes {:?} away", meta.name));
                 self.delete_pod(&pod, false).await?;
             }
         }
         Ok(())
+    }
+}
+
+impl Person {
+    /// Whether the policy of this pod's set sees to pods of bad revisions.
+    fn replaces(&self, pod: &str) -> bool {
+        let set = pod.rsplit_once('-').map_or("", |(set, _)| set);
+        let wish = self.wishes.iter().find(|wish| wish.name == set);
+        wish.and_then(Wish::rules).is_some_and(|rules| rules.replace)
     }
 }
 

@@ -22,9 +22,10 @@ use crate::{
     faults::Tally,
     house::{Ground, House, Plan},
     judge::{self, BEHIND_IN_STORM_MS, BEHIND_MS, Violation, judge},
-    person::{Person, Wish},
+    person::Person,
     storm::Storm,
     trace::{Entry, What},
+    wish::{More, Wish},
 };
 
 /// Simulated time within which everything converges once faults stop, seconds: the longest wait
@@ -53,6 +54,9 @@ pub struct Script {
     /// Sets, in place of those that chance would make: replicas, whether Parallel, whether with
     /// claims.
     pub sets: Option<Vec<(u64, bool, bool)>>,
+    /// Half of the sets that chance makes say more than plain ones: where their ordinals start, what
+    /// becomes of their claims, and a StatefulSetPolicy.
+    pub more: bool,
 }
 
 /// What is done to a cluster.
@@ -69,7 +73,8 @@ impl Script {
     #[must_use]
     pub fn of(seed: u64) -> Self {
         let storm_s = Chance::new(seed, "script").between(60, 200);
-        Self { seed, storm_s, planner: statefulset::reconcile, weather: Weather::Storm, sets: None }
+        let (planner, weather) = (statefulset::reconcile, Weather::Storm);
+        Self { seed, storm_s, planner, weather, sets: None, more: false }
     }
 }
 
@@ -116,7 +121,14 @@ pub fn ground() -> Result<Arc<Ground>> {
 async fn run(script: &Script, ground: Arc<Ground>, folder: &Path) -> Result<Outcome> {
     let drawn = Chance::new(script.seed, "wishes");
     let wishes: Vec<Wish> = match &script.sets {
-        None => (0..drawn.between(1, 2)).map(|n| Wish::draw(&format!("set{n}"), &drawn)).collect(),
+        None => {
+            let draw = |n: u64| {
+                let plain = Wish::draw(&format!("set{n}"), &drawn);
+                let more = script.more && drawn.percent(50);
+                Wish { more: more.then(|| More::draw(&drawn)), ..plain }
+            };
+            (0..drawn.between(1, 2)).map(draw).collect()
+        }
         Some(sets) => {
             let numbered = sets.iter().enumerate();
             let wish = |(n, (replicas, parallel, claims)): (usize, &(u64, bool, bool))| Wish {
@@ -233,7 +245,7 @@ fn unfinished(store: &Store, wishes: &[Wish]) -> Option<String> {
         let Some(set) = sets.find(|set| set.metadata.name == wish.name) else {
             return Some(format!("{} is not there", wish.name));
         };
-        if let Some(why) = unfinished_set(&set, &pods) {
+        if let Some(why) = unfinished_set(&set, &wish.law(), &pods) {
             return Some(format!("{}: {why}", wish.name));
         }
         wanted += set.spec.replicas;
@@ -248,7 +260,12 @@ fn unfinished(store: &Store, wishes: &[Wish]) -> Option<String> {
     (i64::try_from(endpoints) != Ok(wanted)).then(|| format!("{endpoints} endpoints of {wanted}"))
 }
 
-fn unfinished_set(set: &judge::Set, pods: &[judge::Pod]) -> Option<String> {
+fn unfinished_set(
+    set: &judge::Set,
+    law: &judge::PolicySpec,
+    pods: &[judge::Pod],
+) -> Option<String> {
+    let belief = judge::Belief { set, law };
     let status = &set.status;
     let n = set.spec.replicas;
     if set.metadata.is_terminating() || status.observed_generation != set.metadata.generation {
@@ -270,7 +287,7 @@ fn unfinished_set(set: &judge::Set, pods: &[judge::Pod]) -> Option<String> {
         let well = pod.is_healthy()
             && pod.metadata.revision() == status.update_revision
             && pod.metadata.set_uid() == Some(&set.metadata.uid)
-            && pod.place().is_some_and(|(_, ordinal)| set.wants(ordinal));
+            && pod.place().is_some_and(|(_, ordinal)| belief.wants(ordinal));
         if !well {
             return Some(format!("{} is {}", pod.metadata.name, pod.status.phase));
         }

@@ -29,6 +29,18 @@ fn a_seed_replays() {
 }
 
 #[test]
+fn sets_that_say_more_keep_the_invariants() {
+    let ground = ground().unwrap();
+    let mut policies = false;
+    for seed in 1..=3 {
+        let outcome = simulated(&Script { more: true, ..Script::of(seed) }, &ground);
+        assert_eq!(outcome.violations, [], "seed {seed}");
+        policies |= outcome.trace.contains("statefulsetpolicies");
+    }
+    assert!(policies, "no set has a policy");
+}
+
+#[test]
 fn a_wrong_planner_is_caught_by_its_invariant() {
     // The first row; `sim --mutants`, which ci runs optimized, takes all of them.
     let mutant = MUTANTS[0];

@@ -14,7 +14,7 @@ use std::{
     sync::Arc,
 };
 
-pub(crate) use seen::{Pod, Set, Thing};
+pub(crate) use seen::{Belief, Pod, PolicySpec, Set, Thing};
 
 use crate::trace::{Answer, Entry, What};
 
@@ -37,6 +37,10 @@ pub enum Invariant {
     Budget,
     /// A pod below the partition is not taken down for an update.
     Partition,
+    /// No pod is taken down for an update while its rollout is paused.
+    Paused,
+    /// No pod is made under an ordinal that is reserved.
+    Reserved,
     /// Claims go by a person's word or their set's policy only.
     ClaimsKept,
     /// A claim and its folder belong to one pod's name.

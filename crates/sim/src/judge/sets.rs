@@ -5,30 +5,27 @@ use std::{
     sync::Arc,
 };
 
-use super::{Invariant, Pod, Set, Thing, Violation};
+use super::{
+    Belief, Invariant, Pod, PolicySpec, Set, Thing, Violation,
+    seen::{Course, Policy},
+};
 use crate::trace::{Entry, What};
 
 /// The controller whose decisions are judged.
 const CONTROLLER: &str = "statefulset-controller";
+/// Who deletes what has lost its owners.
+const COLLECTOR: &str = "generic-garbage-collector";
 
 /// One pod from its creation to its end.
 struct Life {
     pod: Pod,
     /// Until when it was healthy; the latest moment where it still is.
     healthy_ms: Option<u64>,
+    /// Since when it has been healthy without a break, while it is.
+    well_since_ms: Option<u64>,
     gone_ms: Option<u64>,
     /// The set's controller asked for its end.
     taken: bool,
-}
-
-/// A set through all of its lives: its name is what binds them.
-#[derive(Default)]
-struct Course {
-    /// Each state, with when it began.
-    states: Vec<(u64, Set)>,
-    deleted: bool,
-    /// The pod that was last taken down for an update: ordinal and when.
-    updating: Option<(i64, u64)>,
 }
 
 /// Pods and ready pods, with when there were so many.
@@ -46,7 +43,10 @@ struct Sets<'a> {
     images: BTreeMap<String, String>,
     /// Revision of each template, by owner's uid.
     templates: BTreeMap<(String, String), String>,
-    claims: BTreeSet<String>,
+    /// Claims that nobody has deleted yet, with when they were made.
+    claims: BTreeMap<String, u64>,
+    /// Claims that are being deleted.
+    going: BTreeSet<String>,
     violations: Vec<Violation>,
 }
 
@@ -72,6 +72,12 @@ pub(super) fn judge(
             "controllerrevisions" if !deleted => {
                 sets.revision(at, name, &serde_json::from_slice(value).unwrap_or_default());
             }
+            "statefulsetpolicies" => {
+                let policy: Policy = serde_json::from_slice(value).unwrap_or_default();
+                let law = if *deleted { PolicySpec::default() } else { policy.spec.clone() };
+                let set = policy.spec.stateful_set_name;
+                sets.courses.entry(set).or_default().laws.push((at.ms, law));
+            }
             "persistentvolumeclaims" => {
                 sets.claim(at, name, &serde_json::from_slice(value).unwrap_or_default(), *deleted);
             }
@@ -92,18 +98,6 @@ impl At {
     /// What a controller may still believe began no earlier.
     const fn since(self) -> u64 {
         self.ms.saturating_sub(self.behind_ms)
-    }
-}
-
-impl Course {
-    fn now(&self) -> Option<&Set> {
-        self.states.last().map(|(_, set)| set).filter(|_| !self.deleted)
-    }
-
-    /// Every state that a controller may believe.
-    fn believed(&self, at: At) -> impl Iterator<Item = &Set> {
-        let first = self.states.partition_point(|(began, _)| *began < at.since());
-        self.states[first.saturating_sub(1)..].iter().map(|(_, set)| set)
     }
 }
 
@@ -130,7 +124,13 @@ impl Sets<'_> {
         });
         if !known {
             self.born(at, name, &pod);
-            let life = Life { pod: pod.clone(), healthy_ms: None, gone_ms: None, taken: false };
+            let life = Life {
+                pod: pod.clone(),
+                healthy_ms: None,
+                well_since_ms: None,
+                gone_ms: None,
+                taken: false,
+            };
             self.pods.entry(name.to_owned()).or_default().push(life);
         }
         let marked = deleted || pod.metadata.is_terminating();
@@ -144,6 +144,8 @@ impl Sets<'_> {
             if life.pod.is_healthy() || pod.is_healthy() {
                 life.healthy_ms = Some(at.ms);
             }
+            let well_since = life.well_since_ms.unwrap_or(at.ms);
+            life.well_since_ms = pod.is_healthy().then_some(well_since);
             life.pod = pod.clone();
             life.taken |= took;
             if deleted {
@@ -197,19 +199,38 @@ impl Sets<'_> {
             let what = format!("{name} is made of {said}, which is {image:?}, with {is:?}");
             self.violated(at, Invariant::RevisionTrue, what);
         }
-        let ordered = self.courses.get(set).and_then(Course::now).is_some_and(Set::is_ordered);
-        if !ordered {
+        let Some(course) = self.courses.get(set) else { return };
+        let believed = course.believed(at.since());
+        if !believed.is_empty() && believed.iter().all(|one| one.law.reserves(ordinal)) {
+            let what = format!("{name} is made, and its ordinal is reserved");
+            self.violated(at, Invariant::Reserved, what);
             return;
         }
-        for lower in 0..ordinal {
-            let lives = self.pods.get(&format!("{set}-{lower}"));
-            let why = match lives.and_then(|lives| lives.last()) {
-                None => "never was",
-                Some(life) if life.taken => "is being replaced",
-                Some(life) if !life.seemed_healthy(at) => "is not healthy",
-                Some(_) => continue,
-            };
-            let what = format!("{name} is made, and {set}-{lower} {why}");
+        let ordered = course.now().is_some_and(Set::is_ordered);
+        if !ordered || believed.iter().any(|one| one.law.hastens()) {
+            return;
+        }
+        let missing = |belief: &Belief<'_>| {
+            let mut lower = belief.wanted().take_while(|lower| *lower < ordinal);
+            lower.find_map(|lower| {
+                let lives = self.pods.get(&format!("{set}-{lower}"));
+                let why = match lives.and_then(|lives| lives.last()) {
+                    None => "never was",
+                    Some(life) if life.taken => "is being replaced",
+                    Some(life) if !life.seemed_healthy(at) => "is not healthy",
+                    Some(_) => return None,
+                };
+                Some(format!("{name} is made, and {set}-{lower} {why}"))
+            })
+        };
+        let mut why = None;
+        for belief in believed.iter().filter(|belief| belief.wants(ordinal)) {
+            match missing(belief) {
+                None => return, // It was right by what the controller may have seen.
+                Some(what) => why = Some(what),
+            }
+        }
+        if let Some(what) = why {
             self.violated(at, Invariant::OrderedCreation, what);
         }
     }
@@ -219,29 +240,84 @@ impl Sets<'_> {
         let Some((set, ordinal)) = pod.place() else { return };
         let Some(course) = self.courses.get(set) else { return };
         let Some(now) = course.now().cloned() else { return };
-        if pod.is_finished() || pod.metadata.set_uid() != Some(&now.metadata.uid) {
+        if pod.is_finished()
+            || pod.metadata.set_uid() != Some(&now.metadata.uid)
+            || self.waits_for_claim(pod)
+        {
             return;
         }
-        let believed: Vec<&Set> = course.believed(at).collect();
-        let always_wanted = believed.iter().all(|set| set.wants(ordinal));
+        let believed = course.believed(at.since());
+        let always_wanted = believed.iter().all(|one| one.wants(ordinal));
         let may_be_unwanted = !always_wanted;
         let revision = pod.metadata.revision();
-        let of_today = believed.iter().all(|set| set.status.update_revision == revision);
-        let held = believed.iter().all(|set| ordinal < set.partition());
+        let of_today = believed.iter().all(|one| one.set.status.update_revision == revision);
+        let held = believed.iter().all(|one| one.holds(ordinal));
+        let paused = believed.iter().all(|one| one.law.paused);
+        let paced = believed.iter().any(|one| one.law.scaling.max_unavailable.is_some());
+        let rolls = believed.iter().any(|one| one.law.rolls());
+        let budget = believed.iter().map(|one| one.law.rollout.max_unavailable.unwrap_or(1)).max();
+        let others =
+            believed.iter().map(|one| one.wanted().filter(|one| *one != ordinal).collect());
+        let others: Vec<BTreeSet<i64>> = others.collect();
+        let without = believed.iter().filter(|one| !one.wants(ordinal));
+        let without: Vec<BTreeSet<i64>> = without.map(|one| one.wanted().collect()).collect();
+        // Without a budget, pods are looked at from the top, and Parallel minds no lower one.
+        let all = believed.iter().all(|one| one.law.rollout.max_unavailable.is_some());
+        let lowest = if all { i64::MIN } else { ordinal };
         let name = pod.metadata.name.clone();
-        if may_be_unwanted && of_today && now.is_ordered() {
-            self.shrinks(at, set, ordinal, &name);
+        if may_be_unwanted && of_today && now.is_ordered() && !paced {
+            self.shrinks(at, set, ordinal, &name, &without);
         }
         if always_wanted && held {
             let what = format!("{name} is taken down below the partition {}", now.partition());
             self.violated(at, Invariant::Partition, what);
         }
         if always_wanted && !of_today {
-            self.updates(at, &now, ordinal, &name);
+            if paused {
+                let what = format!("{name} is taken down while the rollout is paused");
+                self.violated(at, Invariant::Paused, what);
+            }
+            match rolls {
+                false => self.updates(at, &now, ordinal, &name),
+                true => {
+                    let minded: Vec<BTreeSet<i64>> =
+                        others.iter().map(|all| all.range(lowest..).copied().collect()).collect();
+                    self.spends(at, set, &name, &minded, budget.unwrap_or(1));
+                }
+            }
         }
     }
 
-    fn shrinks(&mut self, at: At, set: &str, ordinal: i64, name: &str) {
+    /// It has not begun, and one of its claims is being deleted: it goes so that the claim can.
+    fn waits_for_claim(&self, pod: &Pod) -> bool {
+        let used = pod.spec.volumes.iter().filter_map(|one| one.persistent_volume_claim.as_ref());
+        pod.status.phase == "Pending"
+            && used.into_iter().any(|claim| self.going.contains(&claim.claim_name))
+    }
+
+    /// A rollout by a policy takes a healthy pod: with those that are down there are no more than it
+    /// allows. `wanted` has the other ordinals that it minds, by belief.
+    fn spends(&mut self, at: At, set: &str, name: &str, wanted: &[BTreeSet<i64>], budget: usize) {
+        let life = self.pods.get(name).and_then(|lives| lives.last());
+        let well = life.and_then(|life| life.well_since_ms).is_some_and(|ms| ms < at.since());
+        if !well {
+            return; // It may be taken for a broken one, which costs nothing.
+        }
+        let down = |ordinal: &i64| {
+            let lives = self.pods.get(&format!("{set}-{ordinal}"));
+            let life = lives.and_then(|lives| lives.last());
+            life.is_none_or(|life| life.taken || !life.seemed_healthy(at))
+        };
+        let down = wanted.iter().map(|all| all.iter().filter(|one| down(one)).count()).min();
+        let down = down.unwrap_or(0) + 1;
+        if down > budget {
+            let what = format!("{name} is taken down, the {down}. of {set}; {budget} may be");
+            self.violated(at, Invariant::Budget, what);
+        }
+    }
+
+    /// `wanted` has the wanted ordinals by each belief that does not want this one.
+    fn shrinks(&mut self, at: At, set: &str, ordinal: i64, name: &str, wanted: &[BTreeSet<i64>]) {
         let prefix = format!("{set}-");
         let mut above = Vec::new();
         for (other, lives) in self.pods.range(prefix.clone()..) {
@@ -250,7 +326,9 @@ impl Sets<'_> {
             }
             let Some(life) = lives.last().filter(|life| life.gone_ms.is_none()) else { continue };
             let owned = life.pod.metadata.set_uid().is_some();
-            if owned && life.pod.place().is_some_and(|(_, other)| other > ordinal) {
+            let unwanted = |other: i64| wanted.iter().all(|all| !all.contains(&other));
+            let higher = |(_, other): (&str, i64)| other > ordinal && unwanted(other);
+            if owned && life.pod.place().is_some_and(higher) {
                 above.push(other.clone());
             }
         }
@@ -270,12 +348,11 @@ impl Sets<'_> {
             });
             let course = self.courses.get(&name_of_set);
             let steady = course.is_some_and(|course| {
-                let since = course.states.partition_point(|(began, _)| *began < since);
-                let states = &course.states[since.saturating_sub(1)..];
-                states.iter().all(|(_, one)| {
-                    one.spec.template == set.spec.template
+                course.believed(since).iter().all(|one| {
+                    one.set.spec.template == set.spec.template
                         && one.wants(other)
-                        && one.metadata.uid == set.metadata.uid
+                        && !one.law.rolls()
+                        && one.set.metadata.uid == set.metadata.uid
                 })
             });
             if !back && steady && (ordered || other > ordinal) && other != ordinal {
@@ -324,14 +401,47 @@ impl Sets<'_> {
 
     fn claim(&mut self, at: At, name: &str, claim: &Thing, deleted: bool) {
         let marked = deleted || claim.metadata.is_terminating();
+        if deleted {
+            self.going.remove(name);
+        } else if marked {
+            self.going.insert(name.to_owned());
+        }
         if !marked {
-            self.claims.insert(name.to_owned());
-        } else if self.claims.remove(name) {
+            self.claims.entry(name.to_owned()).or_insert(at.ms);
+        } else if let Some(made_ms) = self.claims.remove(name) {
             let who = self.actor(at).to_owned();
-            if who != "person" && !who.is_empty() {
+            if who != "person" && !who.is_empty() && !self.lets_go(name, made_ms, &who) {
                 let what = format!("{who} deletes {name}");
                 self.violated(at, Invariant::ClaimsKept, what);
             }
+        }
+    }
+
+    /// Whether this claim's set has let it go at some time since it was made.
+    fn lets_go(&self, claim: &str, made_ms: u64, who: &str) -> bool {
+        let place = claim.strip_prefix("data-").and_then(|pod| pod.rsplit_once('-'));
+        let Some((set, Ok(ordinal))) = place.map(|(set, o)| (set, o.parse::<i64>())) else {
+            return false;
+        };
+        let Some(course) = self.courses.get(set) else { return false };
+        let believed = course.believed(made_ms);
+        let mut uids: BTreeSet<&str> = BTreeSet::new();
+        uids.extend(believed.iter().map(|one| one.set.metadata.uid.as_str()));
+        let ends = course.deleted
+            || uids.len() > 1
+            || believed.iter().any(|one| one.set.metadata.is_terminating());
+        let mut policies = believed
+            .iter()
+            .map(|one| (one, &one.set.spec.persistent_volume_claim_retention_policy));
+        match who {
+            COLLECTOR => policies.any(|(one, policy)| {
+                let scaled = policy.when_scaled == "Delete" && !one.wants(ordinal);
+                scaled || policy.when_deleted == "Delete" && ends
+            }),
+            CONTROLLER => believed
+                .iter()
+                .any(|one| one.law.ordinals.claims == "Delete" && one.law.reserves(ordinal)),
+            _ => false,
         }
     }
 }
