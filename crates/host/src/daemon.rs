@@ -59,12 +59,15 @@ impl Process {
     }
 }
 
-/// Until a descriptor is ready, or `most` later. A signal ends it early.
+/// Until a descriptor is ready, or `most` later; after a signal it waits as long again.
 fn poll(polled: &mut [PollFd<'_>], most: Duration) -> io::Result<()> {
     let most = PollTimeout::try_from(most).unwrap_or(PollTimeout::MAX);
-    match nix::poll::poll(polled, most) {
-        Ok(_) | Err(Errno::EINTR) => Ok(()),
-        Err(error) => Err(error.into()),
+    loop {
+        match nix::poll::poll(polled, most) {
+            Ok(_) => return Ok(()),
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 
@@ -138,5 +141,22 @@ pub fn ask_to_end(pid: u32) -> io::Result<()> {
     match kill(Pid::from_raw(pid), Signal::SIGTERM) {
         Ok(()) | Err(Errno::ESRCH) => Ok(()),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "this crate is where processes are started")]
+    fn the_end_of_a_process_is_seen() {
+        let mut child = Command::new("sleep").arg("600").spawn().unwrap();
+        let process = Process::open(child.id()).unwrap().unwrap();
+        assert!(!process.ended(Duration::ZERO).unwrap());
+        ask_to_end(child.id()).unwrap();
+        assert!(process.ended(Duration::from_secs(30)).unwrap());
+        assert!(!child.wait().unwrap().success());
+        assert!(Process::open(u32::MAX).unwrap().is_none());
     }
 }
