@@ -9,7 +9,7 @@ use client::kube::{
 };
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
-    core::v1::{PersistentVolumeClaim, Pod, Service},
+    core::v1::{PersistentVolumeClaim, Pod, PodCondition, Service},
     storage::v1::StorageClass,
 };
 use serde_json::{Value, json};
@@ -285,8 +285,14 @@ impl Person {
     }
 
     /// What upstream's controller leaves to a person: a pod of a bad revision that its set waits
-    /// for, unless its policy replaces such pods, and a foreign pod under the name of one of its own.
+    /// for, unless its policy replaces such pods, a foreign pod under the name of one of its own, and a
+    /// pod that had its volumes before its claim was deleted, and whose agent has begun anew since: it
+    /// mounts none that goes.
     pub(crate) async fn tend(&self) -> Answer {
+        let claims: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), "default");
+        let claims = claims.list(&ListParams::default()).await?.items.into_iter();
+        let going = claims.filter(|claim| claim.metadata.deletion_timestamp.is_some());
+        let going: Vec<String> = going.filter_map(|claim| claim.metadata.name).collect();
         let pods = self.pods().list(&ListParams::default()).await?.items;
         for pod in pods {
             let meta = &pod.metadata;
@@ -301,8 +307,10 @@ impl Person {
                 .as_ref()
                 .is_some_and(|all| all.get("app").is_some_and(|app| app == "nobody"));
             let ours = meta.owner_references.as_ref().is_some_and(|owners| !owners.is_empty());
+            let held = had_volumes(&pod)
+                && going.iter().any(|claim| claim.strip_prefix("data-") == meta.name.as_deref());
             let alone = bad && self.replaces(meta.name.as_deref().unwrap_or_default());
-            if bad && !alone || foreign && !ours {
+            if bad && !alone || held || foreign && !ours {
                 self.world.trace.say(format!("person takes {:?} away", meta.name));
                 self.delete_pod(&pod, false).await?;
             }
@@ -318,6 +326,15 @@ impl Person {
         let wish = self.wishes.iter().find(|wish| wish.name == set);
         wish.and_then(Wish::rules).is_some_and(|rules| rules.replace)
     }
+}
+
+/// It has not begun, and its node had made all that it needs.
+fn had_volumes(pod: &Pod) -> bool {
+    let Some(status) = &pod.status else { return false };
+    let mut conditions = status.conditions.iter().flatten();
+    let mounted =
+        |one: &PodCondition| one.type_ == "PodReadyToStartContainers" && one.status == "True";
+    status.phase.as_deref() == Some("Pending") && conditions.any(mounted)
 }
 
 fn typed<K: serde::de::DeserializeOwned>(value: Value) -> Answer<K> {
