@@ -39,6 +39,8 @@ pub(crate) struct NodeState {
     pub(crate) requested_at_least: Amounts,
     pub(crate) pods: BTreeSet<PodKey>,
     pub(crate) ports: BTreeMap<HostPort, usize>,
+    /// How many of its pods each controller has, by its uid.
+    pub(crate) controllers: BTreeMap<String, usize>,
 }
 
 #[derive(Debug)]
@@ -154,6 +156,9 @@ impl Cluster {
         for port in host_ports(&state.pod) {
             *place.ports.entry(port).or_default() += 1;
         }
+        if let Some(owner) = controller(&state.pod) {
+            *place.controllers.entry(owner.to_owned()).or_default() += 1;
+        }
         for claim in claim_names(&state.pod) {
             *self.claim_users.entry((key.0.clone(), claim)).or_default() += 1;
         }
@@ -169,6 +174,9 @@ impl Cluster {
             place.pods.remove(key);
             for port in host_ports(&state.pod) {
                 take_one(&mut place.ports, &port);
+            }
+            if let Some(owner) = controller(&state.pod) {
+                take_one(&mut place.controllers, &owner.to_owned());
             }
         }
         for claim in claim_names(&state.pod) {
@@ -212,6 +220,12 @@ fn take_one<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
             counts.remove(key);
         }
     }
+}
+
+/// The uid of the one owner that controls it.
+pub(crate) fn controller(pod: &Pod) -> Option<&str> {
+    let mut owners = pod.metadata.owner_references.iter().flatten();
+    owners.find(|owner| owner.controller == Some(true)).map(|owner| owner.uid.as_str())
 }
 
 fn key_of(pod: &Pod) -> PodKey {

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 
 use crate::{
     affinity::Company,
-    cluster::{Cluster, NodeState},
+    cluster::{Cluster, NodeState, controller},
     requests, selector,
     spread::Spread,
 };
@@ -42,8 +42,7 @@ pub(crate) fn best<'a>(
     let mut total = each(&|state, _| room(pod, state));
     let taints = each(&|_, node| intolerable(pod, node));
     let wishes = each(&|_, node| wishes(pod, node));
-    let crowds =
-        each(&|state, node| spread.crowd(node).unwrap_or_else(|| siblings(pod, state, cluster)));
+    let crowds = each(&|state, node| spread.crowd(node).unwrap_or_else(|| siblings(pod, state)));
     let company = each(&|_, node| company.worth(node));
     add(&mut total, &reversed(&to_best(&taints)), TAINTS);
     add(&mut total, &to_best(&wishes), NODE_AFFINITY);
@@ -100,16 +99,9 @@ fn wishes(pod: &Pod, node: &Node) -> i64 {
 }
 
 /// Pods of the same controller on the node: without constraints of its own, a set spreads.
-fn siblings(pod: &Pod, state: &NodeState, cluster: &Cluster) -> i64 {
-    let Some(owner) = controller(pod) else { return 0 };
-    let pods = state.pods.iter().filter_map(|key| cluster.pods.get(key));
-    i64::try_from(pods.filter(|other| controller(&other.pod) == Some(owner)).count())
-        .unwrap_or(i64::MAX)
-}
-
-fn controller(pod: &Pod) -> Option<&str> {
-    let mut owners = pod.metadata.owner_references.iter().flatten();
-    owners.find(|owner| owner.controller == Some(true)).map(|owner| owner.uid.as_str())
+fn siblings(pod: &Pod, state: &NodeState) -> i64 {
+    let count = controller(pod).and_then(|owner| state.controllers.get(owner));
+    i64::try_from(count.copied().unwrap_or(0)).unwrap_or(i64::MAX)
 }
 
 /// Scaled so that the highest is [`BEST`]; all zero stays zero.
