@@ -49,12 +49,13 @@ struct Pet {
 pub(crate) fn run(peers: bool) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
+        // Before all else: the first process of a container is deaf to a signal it does not ask for.
+        let mut term = tokio::signal::unix::signal(SignalKind::terminate())?;
+        let mut interrupt = tokio::signal::unix::signal(SignalKind::interrupt())?;
         let name = fs::read_to_string("/proc/sys/kernel/hostname")?.trim().to_owned();
         let folder = PathBuf::from("/var/data");
         let _lock = lock(&folder)?;
         let pet = Arc::new(Pet { name, folder, peers });
-        let mut term = tokio::signal::unix::signal(SignalKind::terminate())?;
-        let mut interrupt = tokio::signal::unix::signal(SignalKind::interrupt())?;
         let listener = TcpListener::bind(SocketAddr::from(([0, 0, 0, 0], PORT))).await?;
         loop {
             tokio::select! {
