@@ -34,6 +34,9 @@ const ROOMS: &[&str] = &[
     "stead",
 ];
 
+/// What several of them ask, and this crate answers.
+const SHARED: &str = "api/src/selector";
+
 /// Data that clients keep for each other, or that is turned into something else before it is stored.
 const NOT_FOR_US: &[(&str, &str)] = &[
     ("ControllerRevision", "a set's own"),
@@ -112,6 +115,7 @@ fn words() -> BTreeSet<String> {
     for room in ROOMS {
         read(&crates.join(room).join("src"), &mut words);
     }
+    read(&crates.join(SHARED), &mut words);
     words
 }
 
