@@ -22,8 +22,6 @@ use crate::{
     zone::kind,
 };
 
-/// Tasks that read from each UDP socket.
-const READERS: usize = 2;
 /// The largest query that we take over UDP: far more than any has.
 const QUERY_MAX_BYTES: usize = 4_096;
 /// Connections at once; a further one waits in the kernel.
@@ -37,9 +35,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) async fn serve(shared: Arc<Shared>, udp: Vec<Arc<UdpSocket>>, tcp: Vec<TcpListener>) {
     let mut tasks = JoinSet::new();
     for socket in udp {
-        for _ in 0..READERS {
-            tasks.spawn(serve_udp(Arc::clone(&shared), Arc::clone(&socket)));
-        }
+        tasks.spawn(serve_udp(Arc::clone(&shared), socket));
     }
     for listener in tcp {
         tasks.spawn(serve_tcp(Arc::clone(&shared), listener));
@@ -51,6 +47,8 @@ pub(crate) async fn serve(shared: Arc<Shared>, udp: Vec<Arc<UdpSocket>>, tcp: Ve
     }
 }
 
+/// One reader a socket: what it knows it answers in the order of the questions. Resolvers ask for a
+/// name's two kinds of address at once, and some (busybox) print what comes in the order it comes.
 async fn serve_udp(shared: Arc<Shared>, socket: Arc<UdpSocket>) {
     let mut buffer = vec![0; QUERY_MAX_BYTES];
     let mut waiting = JoinSet::new();

@@ -103,6 +103,32 @@ async fn over_sockets_and_upstream() {
     serving.abort();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_known_is_answered_in_the_order_of_the_questions() {
+    let mut config = config("/x".as_ref());
+    config.listen = vec!["127.0.0.2:0".parse().unwrap()];
+    let dns = Dns::bind(&config).await.unwrap();
+    let server = dns.addresses()[0];
+    fill(&dns.shared.caches);
+    complete(&dns.shared);
+    let serving = tokio::spawn(serve::serve(Arc::clone(&dns.shared), dns.udp, dns.tcp));
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    for _ in 0..500 {
+        let kinds = [RecordType::A, RecordType::AAAA];
+        for kind in kinds {
+            let message = question("web.default.svc.cluster.local.", kind);
+            socket.send_to(&message.to_vec().unwrap(), server).await.unwrap();
+        }
+        for kind in kinds {
+            let mut buffer = [0; 4_096];
+            let (count, _) = socket.recv_from(&mut buffer).await.unwrap();
+            let answer = Message::from_vec(&buffer[..count]).unwrap();
+            assert_eq!(answer.queries[0].query_type(), kind);
+        }
+    }
+    serving.abort();
+}
+
 #[tokio::test]
 async fn a_taken_address_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
