@@ -42,11 +42,13 @@ pub(crate) async fn register(shared: &Arc<Shared>) {
         match try_register(shared).await {
             Ok(()) => break,
             Err(error) => {
-                tracing::warn!(
-                    node = shared.config.node,
-                    error = chain(&error),
-                    "the node was not registered"
-                );
+                let (node, why) = (&shared.config.node, chain(&error));
+                if matches!(&error, kube::Error::Api(status) if status.code == 409) {
+                    // A controller wrote the node between our look and our write.
+                    tracing::debug!(node, error = why, "the node is registered anew");
+                } else {
+                    tracing::warn!(node, error = why, "the node was not registered");
+                }
                 tokio::time::sleep(REGISTER_AGAIN).await;
             }
         }
