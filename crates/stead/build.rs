@@ -3,8 +3,6 @@
 //! Only lld knows the word, which is rustc's own linker on x86-64 Linux; whoever names another one
 //! gets the larger binary. Nothing here compares addresses of functions.
 
-#![expect(clippy::print_stdout, reason = "it speaks to cargo")]
-
 use std::env;
 
 fn main() {
